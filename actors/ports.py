@@ -318,11 +318,17 @@ class HubLink(Protocol):
 
 @attrs.frozen
 class FoundHub:
-    """A hub that the data folder knows of. `alive`: its process runs (by id and start time)."""
+    """A hub that the data folder knows of.
+
+    Attributes:
+        alive: whether its process runs (by id and start time).
+        socket: where it listens.
+    """
 
     hub_id: str
     session_id: str
     alive: bool
+    socket: str = attrs.field(default="", eq=False)
 
 
 class Hubs(Protocol):

@@ -31,6 +31,7 @@ from bridgehub.protocol.folder import (
     MAX_SOCKET_PATH_BYTES,
     SOCKET_NAME,
     SPOOL_NAME,
+    codex_socket_of,
     is_hub_id,
     read_pid_file,
 )
@@ -225,7 +226,10 @@ class ProcessHubs:
                 _log.warning("hub %s keeps its files: %s", hub_id, exc)
                 return
         shutil.rmtree(self.folder / hub_id, ignore_errors=True)
-        self.socket_of(hub_id).unlink(missing_ok=True)
+        path = self.socket_of(hub_id)
+        for left in (path, codex_socket_of(path)):
+            if left is not None:
+                left.unlink(missing_ok=True)
 
     def _find(self) -> list[FoundHub]:
         found: list[FoundHub] = []
@@ -239,7 +243,8 @@ class ProcessHubs:
         record = read_pid_file(self.folder / hub_id)
         if record is None or record.hub_id != hub_id:
             return None
-        return FoundHub(hub_id, self.name_of(record.session_id), is_alive(record.pid, record.started))
+        alive, socket = is_alive(record.pid, record.started), os.fspath(self.socket_of(hub_id))
+        return FoundHub(hub_id, self.name_of(record.session_id), alive, socket)
 
     def _stop(self, hub_ids: frozenset[str]) -> frozenset[str]:
         records = {hub_id: read_pid_file(self.folder / hub_id) for hub_id in hub_ids}

@@ -21,6 +21,7 @@ __all__ = [
     "SOCKET_NAME",
     "SPOOL_NAME",
     "HubPid",
+    "codex_socket_of",
     "is_hub_id",
     "read_pid_file",
     "write_pid_file",
@@ -52,6 +53,12 @@ class HubPid:
 def is_hub_id(name: str) -> bool:
     """Tell whether `name` can be a hub's id, and so a folder's name."""
     return _HUB_ID.fullmatch(name) is not None
+
+
+def codex_socket_of(hub_socket: Path) -> Path | None:
+    """Return where a hub's Codex listens, beside the hub's own socket; None if that path is too long."""
+    path = hub_socket.with_name(f"{hub_socket.name}x")
+    return path if len(os.fsencode(path)) < MAX_SOCKET_PATH_BYTES else None
 
 
 def write_pid_file(folder: Path, record: HubPid) -> None:

@@ -51,6 +51,7 @@ class DriverRig(ABC, Generic[D, S]):
     limit_s: float = TURN_S
     drivers: list[D] = attrs.field(factory=list)
     turns: int = 0
+    specs: int = 0
 
     @abstractmethod
     def sink(self) -> S:
@@ -58,13 +59,14 @@ class DriverRig(ABC, Generic[D, S]):
 
     def base_spec(self, kind: str, env: dict[str, str], options: dict[str, Any], **changes: Any) -> HubSpec:
         """Return the spec of a hub of this home and workspace."""
+        self.specs += 1
         spec = HubSpec(
             hub_id=self.hub_id,
             session_id="session-1",
             agent=kind,
             kind=kind,
             folder=str(self.home),
-            socket=str(self.home / "hub.sock"),
+            socket=str(self.home / f"hub-{self.specs}.sock"),  # a program that ends removes what is there
             workspace=str(self.workspace),
             env=env,
             options=options,

@@ -1,6 +1,6 @@
-"""One running program that speaks JSON-RPC, such as `codex app-server`: its process, its pipes, and calls.
+"""One running program that speaks JSON-RPC, such as `codex app-server`: its process, its wire, and calls.
 
-The program lives longer than a turn. So Trio's own tasks (system tasks) drain its pipes. They end with the program and
+The program lives longer than a turn. So Trio's own tasks (system tasks) drain its output. They end with the program and
 let no exception out. What the program sends goes to the listener (`listen`), which is the running turn. The reader waits
 for the listener, so a flood stays in the program and nothing grows here. Between two turns there is no listener. Then
 messages go to `idle` if it is set, and are dropped otherwise. A question is then answered with an error.
@@ -24,10 +24,10 @@ import trio
 
 from bridgehub.agents.base import JOIN_S
 from bridgehub.agents.codex.errors import CallRefused, CodexBadOutput, CodexError, CodexExited
+from bridgehub.agents.codex.live.wires import Pipes, ProgramWire, receive
 from bridgehub.agents.codex.marked import RUN, kill_marked
 from bridgehub.agents.codex.protocol import (
     Fields,
-    LineCutter,
     Message,
     Notification,
     Reply,
@@ -37,18 +37,9 @@ from bridgehub.agents.codex.protocol import (
     is_piece,
 )
 
-__all__ = ["RUN", "Batch", "Program", "Speech", "start_program"]
+__all__ = ["HELD", "RUN", "Batch", "Program", "Speech", "run_program", "start_program"]
 
 _log = logging.getLogger("builderos.bridgehub")
-
-MAX_LINE_BYTES = 64 * 1024 * 1024
-"""Bytes of one line of the program. The largest seen is about 1.5 MB, a command's output as JSON."""
-
-READ_BYTES = 256 * 1024
-"""Bytes of one read from a pipe."""
-
-PIPE_BYTES = 64 * 1024
-"""Bytes that a pipe holds. A read of that many means that the program is ahead, so gathering more saves nothing."""
 
 BATCHES_WAITING = 4
 """Reads that may wait for the listening turn, each with all its messages. One may be large, so there are few."""
@@ -60,9 +51,12 @@ LAST_WORDS_S = 1.0
 """How long a program may take to end after it closed its output, seconds."""
 
 CLOSE_S = 0.5
-"""How long a program may take to end after its input closed, seconds; 0.06 s seen."""
+"""How long a program may take to end after its input closed or it was asked to, seconds; 0.06 s seen."""
 
 METHOD_NOT_FOUND = -32601
+
+HELD: Mapping[str, Any] = {}
+"""What `Speech.idle` returns for a question that stays open, because the turn that begins answers it."""
 
 Batch = tuple[Message, ...]
 """The messages of one read, in order. To hand over all at once is several times cheaper than one by one.
@@ -96,9 +90,13 @@ class _Call:
 
 @attrs.define(eq=False)
 class Program:
-    """A running program, made by `start_program`. Close it. `pid` is the process's id."""
+    """A running program, made by `start_program` or by `sockets`. Close it.
 
-    _process: trio.Process
+    One without a process belongs to somebody else, who lets us in. It stays when it is closed here.
+    """
+
+    _wire: ProgramWire
+    _process: trio.Process | None
     _run_id: str
     _calls: dict[int, _Call] = attrs.field(factory=dict)
     _ids: int = 0
@@ -110,15 +108,12 @@ class Program:
     _over: bool = False
     _posted: set[int] = attrs.field(factory=set)
     _speech: Speech = attrs.field(factory=Speech)
+    _listens: bool = False
+    """Whether it listens on a socket."""
     gone: trio.Event = attrs.field(factory=trio.Event)
     """Set once nothing more comes from the program."""
     _torn: bool = False
     """A line was cut off during writing. Anything that the program reads next would be nonsense."""
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
 
     @property
     def next_id(self) -> int:
@@ -128,7 +123,12 @@ class Program:
     @property
     def usable(self) -> bool:
         """Whether the program runs and understands us, as far as is known."""
-        return not self._over and not self._torn and self._process.poll() is None
+        return not self._over and not self._torn and (self._process is None or self._process.poll() is None)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the program was started here, and ends with us."""
+        return self._process is not None
 
     @property
     def fault(self) -> CodexError:
@@ -158,7 +158,7 @@ class Program:
 
         Raises:
             CallRefused: the program answered with an error.
-            ProgramExited, BadOutput: the program ended, or its output is broken.
+            CodexExited, CodexBadOutput: the program ended, or its output is broken.
         """
         self._ids += 1
         number = self._ids
@@ -177,7 +177,7 @@ class Program:
         return call.reply.result
 
     async def post(self, method: str, params: Mapping[str, Any]) -> None:
-        """Call the program. Its answer comes to the listener, in order. Raises ProgramExited.
+        """Call the program. Its answer comes to the listener, in order. Raises CodexExited.
 
         The call has the id that `next_id` had before.
         """
@@ -187,37 +187,41 @@ class Program:
         await self._write({"id": number, "method": method, "params": params})
 
     async def tell(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        """Call the program and ignore its answer. Raises ProgramExited."""
+        """Call the program and ignore its answer. Raises CodexExited."""
         self._ids += 1
         await self._write({"id": self._ids, "method": method, "params": params or {}})
 
     async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        """Send the program a notification, which has no answer. Raises ProgramExited."""
+        """Send the program a notification, which has no answer. Raises CodexExited."""
         await self._write({"method": method} if params is None else {"method": method, "params": params})
 
     async def answer(self, request: ServerRequest, result: Mapping[str, Any] | None) -> None:
-        """Answer a question of the program. Raises ProgramExited."""
+        """Answer a question of the program. Raises CodexExited."""
         await self._write({"id": request.request_id, "result": result})
 
     async def refuse(self, request: ServerRequest, why: str, code: int = METHOD_NOT_FOUND) -> None:
-        """Answer a question of the program with an error. Raises ProgramExited."""
+        """Answer a question of the program with an error. Raises CodexExited."""
         error = {"code": code, "message": why}
         await self._write({"id": request.request_id, "error": error})
 
     async def aclose(self) -> None:
         """End the program and all that it started. Idempotent. If cancelled, it kills at once."""
-        assert self._process.stdin is not None
+        process = self._process
         try:
-            await self._process.stdin.aclose()
-            with trio.move_on_after(CLOSE_S):
-                await self._process.wait()
+            await self._wire.aclose()
+            if process is not None:
+                with trio.move_on_after(CLOSE_S):
+                    if self._listens and process.poll() is None:
+                        process.terminate()  # it does not end with its clients
+                    await process.wait()
         finally:
-            if self._process.returncode is None:
+            if process is not None and process.returncode is None:
                 with suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
+                    os.killpg(process.pid, signal.SIGKILL)
             self._scope.cancel(reason="the program is put away")
-        await self._process.wait()
-        await trio.to_thread.run_sync(kill_marked, self._run_id)
+        if process is not None:
+            await process.wait()
+            await trio.to_thread.run_sync(kill_marked, self._run_id)
 
     async def kill_commands(self, spared: Container[str]) -> None:
         """Kill what the program's commands left running, except calls whose id is in `spared`.
@@ -227,14 +231,13 @@ class Program:
         await trio.to_thread.run_sync(kill_marked, self._run_id, spared, abandon_on_cancel=True)
 
     async def run(self) -> None:
-        """Drain the pipes until the program ends. A system task, so no exception may leave it."""
+        """Drain its output until the program ends. A system task, so no exception may leave it."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._drain_stderr)
                     await self._read()
-                    with trio.move_on_after(LAST_WORDS_S):
-                        await self._process.wait()
+                    await self._until_over()
                     nursery.cancel_scope.cancel(reason="the program said its last word")
         except* Exception:
             _log.exception("the pipes of %s could not be read", self._speech.name)
@@ -242,13 +245,15 @@ class Program:
             self._end()
 
     async def _read(self) -> None:
-        lines = LineCutter(MAX_LINE_BYTES)
         try:
-            while chunk := await _receive(self._process.stdout):
-                if await self._hear(lines.feed(chunk)) and len(chunk) < PIPE_BYTES:
-                    await trio.sleep(JOIN_S)  # what follows gathers in the pipe, and comes as one read
+            while (got := await self._wire.receive()) is not None:
+                lines, is_ahead = got
+                if await self._hear(lines) and not is_ahead:
+                    await trio.sleep(JOIN_S)  # what follows gathers on the way, and comes as one read
         except CodexBadOutput as error:
             self._fault = error
+        except CodexExited:
+            pass  # its end shows by its process, or by nothing more
 
     async def _hear(self, lines: Iterator[bytearray]) -> bool:
         """Take lines. Return whether the last of them was a piece of an answer."""
@@ -282,31 +287,37 @@ class Program:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self._listener.send(batch)
                 return
-        for message in batch:
+        for index, message in enumerate(batch):
+            if self._listener is not None:  # it came while a question was answered
+                await self._hand_over(batch[index:])
+                return
             if isinstance(message, Reply):
                 continue
             heard = self._speech.idle(message)
             if isinstance(message, ServerRequest):
                 with suppress(CodexExited):
+                    if heard is HELD:
+                        continue
                     if heard is not None:
                         await self.answer(message, heard)
                     else:
                         await self.refuse(message, "nobody can be asked between two turns")
 
     async def _drain_stderr(self) -> None:
-        while chunk := await _receive(self._process.stderr):
+        if self._process is None:
+            return
+        while chunk := await receive(self._process.stderr):
             self._stderr += chunk
             del self._stderr[:-STDERR_BYTES]
 
     async def _write(self, message: Mapping[str, Any]) -> None:
         line = encode({"jsonrpc": self._speech.version, **message} if self._speech.version else message)
-        assert self._process.stdin is not None
         async with self._writing:
             gone, whole = False, False
             try:
-                await self._process.stdin.send_all(line)
+                await self._wire.send(line)
                 whole = True
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except CodexExited:
                 gone = True
             finally:
                 self._torn = self._torn or not whole
@@ -315,6 +326,9 @@ class Program:
                 raise self.fault
 
     async def _until_over(self) -> None:
+        if self._process is None:
+            await trio.lowlevel.checkpoint()
+            return
         with trio.move_on_after(LAST_WORDS_S):
             await self._process.wait()
 
@@ -327,6 +341,8 @@ class Program:
             self._listener.close()
 
     def _last_words(self) -> str:
+        if self._process is None:
+            return f"{self._speech.name} in the background ended."
         code = self._process.poll()
         how = "ended" if code is None else f"ended with exit status {code}"
         if code is not None and code < 0:
@@ -364,14 +380,10 @@ async def start_program(
         cwd=cwd,
         start_new_session=True,
     )
-    program = Program(process, run_id, speech=speech or Speech())
+    return run_program(Program(Pipes(process), process, run_id, speech=speech or Speech()))
+
+
+def run_program(program: Program) -> Program:
+    """Have the program's output read from now on; return the program."""
     trio.lowlevel.spawn_system_task(program.run, name="agent pipes")
     return program
-
-
-async def _receive(stream: trio.abc.ReceiveStream | None) -> bytes | bytearray:
-    assert stream is not None
-    try:
-        return await stream.receive_some(READ_BYTES)
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        return b""

@@ -182,5 +182,5 @@ def _with_delta(last: Notification, pieces: list[str]) -> Notification:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """Return a message as one line."""
-    return orjson.dumps(message, option=orjson.OPT_APPEND_NEWLINE)
+    """Return a message as one line, without its end."""
+    return orjson.dumps(message)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from bridgehub.agents.codex.errors import (
     WorkspaceGone,
 )
 from bridgehub.agents.codex.folder import FolderWords
+from bridgehub.agents.codex.live.sockets import daemon_socket, join_program, socket_of, start_listening
 from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
 from bridgehub.agents.codex.protocol import Fields
@@ -42,6 +44,7 @@ __all__ = [
     "find_program",
     "history_text",
     "initialize",
+    "join_daemon",
     "open_program",
     "open_thread",
     "user_inputs",
@@ -169,23 +172,51 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
 
     Raises:
         ProgramMissing: there is no program.
-        ProgramExited: the program cannot be run.
+        CodexExited: the program cannot be run.
     """
     path = await trio.to_thread.run_sync(find_program, spec)
     env = {**spec.env, MARKER: spec.hub_id}
+    socket = socket_of(spec)
     try:
         command = [path, *_OPTIONS, *options, "app-server"]
+        if socket is not None:
+            return await start_listening(
+                command, socket, env=env, cwd=spec.workspace, run_id=run_id, limit_s=START_S
+            )
         return await start_program(command, env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
         raise CodexExited(f"Codex could not be started: {error.strerror}.") from error
+
+
+async def join_daemon(spec: HubSpec, thread: Thread) -> Program | None:
+    """Connect to the program that a terminal started, if it has the thread open; None if not.
+
+    Raises:
+        CodexExited, CodexBadOutput: it ended, or does not speak the protocol of Codex.
+    """
+    if thread.thread_id is None or thread.fork_after is not None:
+        return None
+    program = await join_program(daemon_socket(codex_home(spec.env)))
+    if program is None:
+        return None
+    has_it = False
+    try:
+        await initialize(program)
+        with suppress(CallRefused):  # an older program
+            loaded = await program.call("thread/loaded/list", {})
+            has_it = thread.thread_id in loaded.each("data")
+    finally:
+        if not has_it:
+            await program.aclose()
+    return program if has_it else None
 
 
 async def initialize(program: Program) -> bool:
     """Initialize a new program. Return whether it is signed in, or needs no sign-in.
 
     Raises:
-        ProgramExited: it did not become ready in time, or ended.
-        BadOutput: it does not speak the protocol of Codex.
+        CodexExited: it did not become ready in time, or ended.
+        CodexBadOutput: it does not speak the protocol of Codex.
         CallRefused: it refuses us.
     """
     capabilities = {
@@ -218,7 +249,7 @@ async def open_thread(
     Raises:
         NotResumed: the thread could not be resumed now.
         CallRefused: Codex refuses these settings.
-        ProgramExited, BadOutput: the program ended, or broke.
+        CodexExited, CodexBadOutput: the program ended, or broke.
     """
     params = StartSettings.of(spec).params(spec.workspace) | words.params()
     with trio.move_on_after(START_S):

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from actors.session.steps.step import HUB_ID_LENGTH
-from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES, SOCKET_NAME
+from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES, SOCKET_NAME, codex_socket_of
 from storage.data_folder import DataFolder
 from storage.permissions import open_private
 
@@ -43,8 +43,10 @@ def tidy_socket_folder(folder: DataFolder, sockets: Path, living: Collection[str
     """Remove the sockets of dead hubs, and the folder with its record if no hub lives. Blocks."""
     if sockets == folder.hubs_path:
         return
+    beside = (codex_socket_of(sockets / hub_id) for hub_id in living)
+    kept = {*living, *(path.name for path in beside if path is not None)}
     for socket in sockets.iterdir():
-        if socket.name not in living:
+        if socket.name not in kept:
             socket.unlink(missing_ok=True)
     if not living:
         sockets.rmdir()

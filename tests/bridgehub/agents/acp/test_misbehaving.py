@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bridgehub.agents.acp.translate import MAX_OPEN
-from bridgehub.agents.codex import program
+from bridgehub.agents.codex.live import wires
 from bridgehub.protocol.events import TextPiece, ToolBegan, ToolEnded, TurnDone, TurnFailed
 from tests.standin.acp_rig import AcpSink, deciding, open_acp_rig
 from tests.standin.rig import eventually
@@ -77,7 +77,7 @@ async def test_a_line_of_561_kilobytes_is_whole_in_pieces(tmp_path: Path) -> Non
 
 
 async def test_a_line_over_the_bound_ends_the_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "MAX_LINE_BYTES", 100_000)
+    monkeypatch.setattr(wires, "MAX_MESSAGE_BYTES", 100_000)
     async with open_acp_rig(tmp_path) as rig:
         driver = rig.driver()
         end, _ = await rig.turn(driver, "long 561000")

@@ -199,7 +199,8 @@ async def test_without_the_package_the_turn_says_how_to_install_it() -> None:
 import sys, trio
 sys.modules["codex_cli_bin"] = None
 from bridgehub.agents.codex.driver import make_driver
-from bridgehub.protocol.messages import HubSpec, Prompt
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Prompt
 from tests.standin.openai_rig import CodexSink
 spec = HubSpec("h", "s", "codex", "codex", "", "", "/", {}, {}, "x")
 end = trio.run(make_driver(spec).run_turn, Prompt("t", "m", "hello", 0), CodexSink())
@@ -238,13 +239,17 @@ def serve(on_turn):
 """
 
 
+NO_SOCKET = "/" + "x" * 100
+"""A path that is too long for a socket. The program runs on its pipes then."""
+
+
 def fake(rig: CodexRig, on_turn: str) -> dict[str, object]:
     """Make a program that speaks the protocol up to the turn; return the options that lead to it."""
     program = rig.home / "fake-codex"
     body = "def on_turn():\n" + "".join(f"    {line}\n" for line in on_turn.splitlines())
     program.write_text(BEGIN.format(python=sys.executable) + body + "serve(on_turn)\n")
     program.chmod(0o755)
-    return {"options": {"cli_path": str(program)}}
+    return {"options": {"cli_path": str(program)}, "socket": NO_SOCKET}
 
 
 DONE = (

@@ -1,4 +1,4 @@
-"""How the pipe of Codex is read."""
+"""How the output of Codex is read."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import trio
 from trio.testing import MockClock
 
 from bridgehub.agents.base import JOIN_S
-from bridgehub.agents.codex.program import PIPE_BYTES, Program
+from bridgehub.agents.codex.live.wires import PIPE_BYTES, Pipes
+from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import encode
 
 
 def piece(text: str) -> bytes:
-    return encode({"method": "item/agentMessage/delta", "params": {"itemId": "i", "delta": text}})
+    return encode({"method": "item/agentMessage/delta", "params": {"itemId": "i", "delta": text}}) + b"\n"
 
 
-OTHER = encode({"method": "turn/started", "params": {}})
+OTHER = encode({"method": "turn/started", "params": {}}) + b"\n"
 
 
 @attrs.define(eq=False)
@@ -42,7 +43,8 @@ class Process:
 
 async def waits_between_reads(*chunks: bytes) -> list[float]:
     pipe = Pipe(deque(chunks))
-    program = Program(cast("trio.Process", Process(pipe)), "run")
+    process = cast("trio.Process", Process(pipe))
+    program = Program(Pipes(process), process, "run")
     began = trio.current_time()
     await program._read()
     return [round(after - before, 6) for before, after in pairwise([began, *pipe.asked_at])]
