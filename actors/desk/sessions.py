@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import attrs
 import orjson
 import trio
 
-from actors.commands import Author, Envelope, GiveBack, Organize
+from actors.commands import Author, Envelope, GiveBack, Organize, Warm
 from actors.desk.opening import Opening, desk_session_id
 from actors.errors import ActorError, SessionBusy
 from actors.replies import Closed, Reply
@@ -18,6 +20,7 @@ from actors.supervisor import Supervisor
 from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.programs import Desk, Listed
 from bridgehub.desk.records import DESK
+from bridgehub.protocol.folder import codex_socket_of
 from storage.errors import SessionMissing
 from storage.records import SessionRecord
 
@@ -31,19 +34,28 @@ PLACES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME")
 GONE_S = 15.0
 """How long a hub may take to end before its session is given to a terminal."""
 
+SHARED_S = 8.0
+"""How long a hub's program may take to start, before the session is given to a terminal alone."""
+
 GONE_POLL_S = 0.05
 """How often to look for its end: it sends no event."""
 
 
 @attrs.frozen
 class GivenBack:
-    """What a terminal needs to continue a conversation. `env`: where the program keeps its records."""
+    """What a terminal needs to continue a conversation.
+
+    Attributes:
+        env: where the program keeps its records.
+        socket: where it can join the hub's program; empty: it continues alone.
+    """
 
     kind: str
     native_id: str
     workspace: str
     program: str
     env: dict[str, str]
+    socket: str = ""
 
 
 @attrs.define(eq=False)
@@ -108,8 +120,7 @@ class DeskList:
         catalog, before = self.supervisor.deps.catalog, None
         while page := await catalog.page(PAGE, before):
             for record in page:
-                shown = record.summary.shown if record.summary is not None else None
-                if shown is not None and orjson.loads(shown).get("where") is not None:
+                if shown_where(record) is not None:
                     author = Author("", DESK, DESK)
                     with suppress(ActorError, SessionMissing):
                         await self.supervisor.submit(record.session_id, Envelope(Organize(), author, _ignore))
@@ -117,8 +128,10 @@ class DeskList:
             if len(page) < PAGE:
                 return
 
-    async def give_back(self, session_id: str, author: Author) -> GivenBack:
+    async def give_back(self, session_id: str, author: Author, *, joins: bool = False) -> GivenBack:
         """End a session's hub, and return what a terminal needs to continue its conversation.
+
+        If `joins`, a hub whose program a terminal can share stays, or is started.
 
         Raises:
             SessionMissing, SessionBusy, ActorError, StorageError: it stays here.
@@ -129,14 +142,38 @@ class DeskList:
             raise SessionMissing(session_id)
         if not self.desk.has(record.agent_type):
             raise NoSuchSession(session_id)
-        record = await self._end_hub(session_id, author)
         spec = self.supervisor.deps.spec_for(record, "")
+        socket = await self._shared(record, author) if joins and spec.kind == "codex" else ""
+        if not socket:
+            record = await self._end_hub(session_id, author)
         native_id = await trio.to_thread.run_sync(self._native, record)
         if spec.kind == "codex" and native_id == spec.agent_session_id:
             raise NoSuchSession(session_id)
         env = {name: value for name, value in spec.env.items() if name in PLACES}
         program = spec.options.get("cli_path")
-        return GivenBack(spec.kind, native_id, spec.workspace, str(program or ""), env)
+        return GivenBack(spec.kind, native_id, spec.workspace, str(program or ""), env, socket)
+
+    async def _shared(self, record: SessionRecord, author: Author) -> str:
+        """Return where a terminal can join a session's program, which is started if need be; empty if it cannot.
+
+        Raises:
+            SessionMissing, ActorError, StorageError: nothing was done.
+        """
+        deps, session_id = self.supervisor.deps, record.session_id
+        native_id = await trio.to_thread.run_sync(self._native, record)
+        if native_id == deps.spec_for(record, "").agent_session_id or shown_where(record) is not None:
+            return ""
+        with trio.move_on_after(SHARED_S):
+            await self.supervisor.submit(session_id, Envelope(Warm(), author, _ignore))
+            while True:
+                found = await deps.catalog.get(session_id)
+                hub_id = None if found is None or found.summary is None else found.summary.hub_id
+                hub = None if hub_id is None else await deps.hubs.find(hub_id)
+                path = None if hub is None or not hub.alive else codex_socket_of(Path(hub.socket))
+                if path is not None and await trio.to_thread.run_sync(path.is_socket):
+                    return os.fspath(path)
+                await trio.sleep(GONE_POLL_S)
+        return ""
 
     async def _end_hub(self, session_id: str, author: Author) -> SessionRecord:
         """End a session's hub and wait until its program is gone; return the session.
@@ -181,6 +218,12 @@ class DeskList:
         if record.session_id == desk_session_id(record.agent_type, record.session_id[-36:]):
             return record.session_id[-36:]
         return self.supervisor.deps.spec_for(record, "").agent_session_id if not kept.get("renewals") else ""
+
+
+def shown_where(record: SessionRecord) -> object:
+    """Return what program has a session open, as it was last seen; None if none has."""
+    shown = record.summary.shown if record.summary is not None else None
+    return None if shown is None else orjson.loads(shown).get("where")
 
 
 def _ignore(_: Reply) -> None:

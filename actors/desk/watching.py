@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import attrs
@@ -16,16 +17,14 @@ from actors.ports import Journal
 from actors.session.inputs import DeskSeen
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
-from actors.session.steps.desk_steps import turn_id_of
+from actors.session.steps.desk_steps import native_id_of, turn_id_of
 from bridgehub.desk.history import DeskHistory
+from bridgehub.desk.live.changes import Watched
 from bridgehub.desk.records import DESK, DeskLook, DeskMark, Where
 
 __all__ = ["DeskWatch", "LooksAtDesk"]
 
 log = logging.getLogger("builderos.actors")
-
-LOOK_S = 0.5
-"""How often a session is looked at: what a terminal writes is journalled within a second."""
 
 MAX_LOOKS = 8
 """Looks before one prompt; each reads up to 8 MiB."""
@@ -55,8 +54,15 @@ class LooksAtDesk(Protocol):
         mark: DeskMark | None,
         *,
         is_open: bool,
+        known: frozenset[str] = frozenset(),
     ) -> DeskLook:
         """See `Desk.look`."""
+        ...
+
+    def watch(
+        self, agent: str, conversation: Callable[[], str], memory: Callable[[], Mapping[str, Any]]
+    ) -> AbstractContextManager[Watched]:
+        """See `Desk.watch`."""
         ...
 
     async def history(self, agent: str, native_id: str) -> DeskHistory:
@@ -110,22 +116,31 @@ class DeskWatch:
         return await self.desk.branch(state.agent_type, self.conversation(), memory)
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look whenever something has changed, until cancelled."""
         async with self.desk.places:
-            await self._run()
+            with self.desk.watch(
+                self.state.agent_type, self.conversation, lambda: self.state.agent_memory or {}
+            ) as watched:
+                await self._run(watched)
 
-    async def _run(self) -> None:
+    async def _run(self, watched: Watched) -> None:
         while True:
-            await trio.sleep(LOOK_S)
+            await watched.wait()
             state = self.state
             if state.turn is not None and not state.is_at_desk:
+                if not watched.is_moved:
+                    continue  # what was added waits for the turn's end
+                watched.is_moved = False
                 where = await self.where()
                 if where != state.where:
                     await self.mailbox.put_from_hub(DeskSeen(None, DeskLook(where=where)))
                 continue
+            watched.is_moved = watched.is_grown = False
             seen = (await self.look())[:1]
             if any(self._is_news(one) for one in seen):
                 await self.mailbox.put_from_hub(seen[0])
+                watched.is_grown = True  # look again: there may be more, or it came too late to count
+            watched.is_grown |= state.is_at_desk
 
     def _is_news(self, seen: DeskSeen) -> bool:
         state, look = self.state, seen.look
@@ -137,7 +152,12 @@ class DeskWatch:
     async def _look(self, mark: DeskMark | None, *, is_open: bool) -> DeskLook:
         state = self.state
         return await self.desk.look(
-            state.agent_type, self.conversation(), state.agent_memory or {}, mark, is_open=is_open
+            state.agent_type,
+            self.conversation(),
+            state.agent_memory or {},
+            mark,
+            is_open=is_open,
+            known=frozenset(native_id_of(one) for one in state.live),
         )
 
     async def _left(self, look: DeskLook) -> tuple[str, ...]:

@@ -56,6 +56,8 @@ class _Snapshot:
     desk: DeskMark | None = None
     where: Where | None = None
     unsure: bool = False
+    live: dict[str, None] = attrs.field(factory=dict)
+    joined: bool = False
     left: dict[str, None] = attrs.field(factory=dict)
 
 

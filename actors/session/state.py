@@ -71,6 +71,7 @@ class Turn:
         may_move: whether it is certain, but for what this owner's link was sent, that the hub which lives never
             had the prompt, and another one may still take it. Lost with the owner: then nobody knows.
         cause: why it began, if not by a message of a device; `desk`: a terminal works on it.
+        is_live: whether the hub reports what the terminal does, since both share the agent's program.
         tools: the calls of a terminal that have not returned.
         encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
     """
@@ -89,6 +90,7 @@ class Turn:
     decided: dict[str, PermissionResolved] = attrs.field(factory=dict)
     tasks: dict[str, TaskStarted] = attrs.field(factory=dict)
     cause: str | None = None
+    is_live: bool = False
     tools: dict[str, str] = attrs.field(factory=dict)
     answer: AnswerText = attrs.field(factory=AnswerText, init=False, eq=False)
     preview: str = attrs.field(default="", init=False, eq=False)
@@ -135,6 +137,8 @@ class SessionState:
         desk: how far the agent's own record was read for what others added to it.
         where: the program of the person's own that has the session open, as it was last seen.
         unsure: whether the agent's own record may lack something that was said: two programs wrote to it.
+        live: turns of terminals that the hub reported, and that the agent's record may tell again.
+        joined: whether a terminal shares the agent's program now.
         left: turns that somebody left behind by going back at the desk.
         hub_is_old: whether that hub takes no settings; not kept.
         takes_warm_up: whether it starts its agent's program when asked to; not kept.
@@ -176,6 +180,8 @@ class SessionState:
     desk: DeskMark | None = None
     where: Where | None = None
     unsure: bool = False
+    live: dict[str, None] = attrs.field(factory=dict)
+    joined: bool = False
     left: dict[str, None] = attrs.field(factory=dict)
     hub_is_old: bool = False
     takes_warm_up: bool = False
@@ -218,8 +224,8 @@ class SessionState:
 
     @property
     def is_at_desk(self) -> bool:
-        """Whether the running turn is one that a terminal works on."""
-        return self.turn is not None and self.turn.cause == DESK
+        """Whether the running turn is one that a terminal works on, and that is known from the agent's record."""
+        return self.turn is not None and self.turn.cause == DESK and not self.turn.is_live
 
     def next_waiting(self) -> WaitingMessage | None:
         """Return the message whose turn is next: the first that neither waits for its time nor is kept back."""

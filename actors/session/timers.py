@@ -75,7 +75,7 @@ class Timers:
             return self.idle_since + config.link_patience_s if waits else math.inf
         if turn is not None:
             return self.stop_at
-        if state.background:
+        if state.background or state.joined:
             return math.inf
         if state.hub_id is not None:
             idle_s = min(config.hub_idle_s, config.warm_idle_s) if state.is_warmed else config.hub_idle_s

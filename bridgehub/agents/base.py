@@ -13,16 +13,27 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import attrs
 
 from bridgehub.agents.request_words import RequestWords
-from bridgehub.protocol.events import HubEvent, TurnDone, TurnFailed
+from bridgehub.protocol.events import HubEvent, TurnDone, TurnFailed, TurnStopped
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import Decided, History, Prompt, Steer
 
 if TYPE_CHECKING:
     from bridgehub.trust.finding import Findings
 
-__all__ = ["JOIN_S", "AgentDriver", "SelfStarter", "Sink", "Tell", "TurnEnd", "Warmable", "refused_at_once"]
+__all__ = [
+    "JOIN_S",
+    "AgentDriver",
+    "BeganAtDesk",
+    "SelfStarter",
+    "Sink",
+    "Tell",
+    "TurnEnd",
+    "Warmable",
+    "refused_at_once",
+]
 
-TurnEnd = TurnDone | TurnFailed
+TurnEnd = TurnDone | TurnFailed | TurnStopped
+"""`TurnStopped`: somebody else stopped the turn, in the agent's own program."""
 
 Tell = Callable[[HubEvent], Awaitable[None]]
 """Reports something that belongs to no turn: `AgentOffered`, `Gauged`, `SettingsTold`."""
@@ -41,6 +52,19 @@ def refused_at_once(end: TurnEnd | None, *, has_past: bool) -> TurnEnd | None:
     if isinstance(end, TurnFailed) and end.code == "conversation_refused" and not has_past:
         return attrs.evolve(end, code="model_error", ways=())
     return end
+
+
+@attrs.frozen
+class BeganAtDesk:
+    """A turn that a person began in the agent's own program, which this session shares.
+
+    Attributes:
+        turn_id: its ID, unique in the session.
+        said: the person's message. None: it began without one.
+    """
+
+    turn_id: str
+    said: str | None
 
 
 class Sink(Protocol):
@@ -70,6 +94,10 @@ class Sink(Protocol):
             task_id: the delegated task that asks.
             words: what a person reads of the request. None: the words follow from the tool's name and input.
         """
+        ...
+
+    async def tell_withdrawn(self) -> None:
+        """Report that the requests whose `ask` was cancelled are settled: a person answered in the agent's program."""
         ...
 
     async def ask_trust(
@@ -113,9 +141,10 @@ class SelfStarter(Protocol):
     come in a turn or between two turns.
     """
 
-    async def wait_own_work(self, tell: Tell) -> None:
+    async def wait_own_work(self, tell: Tell) -> BeganAtDesk | None:
         """Report what happens between two turns. Return once the agent has begun something by itself.
 
+        The result says what a person began in the agent's own program. None: the agent began without a person.
         Cancelled when a prompt comes. The turn of that prompt reports what the driver has already read from the agent.
         """
         ...

@@ -94,6 +94,10 @@ class TaskSink:
         """Wait with the tools of a delegate as with those of the session's own agent."""
         await self.parent.work_saved()
 
+    async def tell_withdrawn(self) -> None:
+        """See `Sink`: the parent's requests are the person's."""
+        await self.parent.tell_withdrawn()
+
     async def emit(self, event: HubEvent) -> None:
         """Translate an event of the delegate. What only its own turn is about ends here."""
         match event:

@@ -106,7 +106,7 @@ class _Work:
             case TurnFailed():
                 said = f"\n\nIt had said:\n{answer}" if answer else ""
                 return TaskResult(f"{agent} failed ({self.end.code}): {self.end.content}{said}", True)
-            case None:
+            case _:
                 return TaskResult(f"{agent} was stopped before it had an answer.", True)
 
     def ended(self) -> TaskEnded:
@@ -118,7 +118,7 @@ class _Work:
                 return TaskEnded(self.prompt.turn_id, self.began.task_id, "succeeded", text)
             case TurnFailed():
                 return TaskEnded(self.prompt.turn_id, self.began.task_id, "failed", text)
-            case None:
+            case _:
                 return TaskEnded(self.prompt.turn_id, self.began.task_id, "cancelled")
 
 

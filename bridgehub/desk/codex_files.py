@@ -36,12 +36,14 @@ class CodexGrowth:
     Attributes:
         offset: the place after the last row.
         in_ours: whether that is in the middle of a turn that began here.
+        title: the newest title that the thread got; empty: none.
     """
 
     rows: list[RowParts]
     offset: int
     in_ours: bool
     more: bool
+    title: str = ""
 
 
 @attrs.define(eq=False)
@@ -83,9 +85,11 @@ class CodexFiles:
         told = (rows.take(row) for row in map(parse, reversed(lines)) if row is not None)
         return [one for one in told if one is not None], is_cut
 
-    def growth(self, path: str, offset: int, *, in_ours: bool = False) -> CodexGrowth:
-        """Read what was added after `offset`. Raises NotReadable."""
-        rows, found, end = CodexRows(leaves_out_ours=True, in_ours=in_ours), [], offset
+    def growth(
+        self, path: str, offset: int, *, in_ours: bool = False, known: frozenset[str] = frozenset()
+    ) -> CodexGrowth:
+        """Read what was added after `offset`, without the turns `known`. Raises NotReadable."""
+        rows, found, end = CodexRows(leaves_out_ours=True, in_ours=in_ours, known=known), [], offset
         with open_record(path) as file:
             for place, line in forwards(file, offset, GROWTH_BYTES):
                 end = place
@@ -93,7 +97,8 @@ class CodexFiles:
                 told = None if row is None else rows.take(row)
                 if told is not None:
                     found.append(told)
-        return CodexGrowth(found, end, rows.in_ours, more=end - offset >= GROWTH_BYTES)
+        more = end - offset >= GROWTH_BYTES
+        return CodexGrowth(found, end, rows.in_ours, more, list_text(rows.title))
 
     def _rollouts(self) -> Iterator[tuple[str, str, os.stat_result]]:
         folders, looked = [str(self.home / "sessions")], 0

@@ -30,10 +30,17 @@ def is_ours(item: dict[str, Any]) -> bool:
 
 @attrs.define
 class CodexRows:
-    """Reads rows in the order of the file. Turns that began here are left out, if `leaves_out_ours`."""
+    """Reads rows in the order of the file. Turns that began here are left out, if `leaves_out_ours`.
+
+    Attributes:
+        known: further turns that are left out.
+        title: the newest title that the thread got.
+    """
 
     leaves_out_ours: bool = False
     in_ours: bool = False
+    known: frozenset[str] = frozenset()
+    title: str = ""
     _has_begun: str = ""
 
     def take(self, row: dict[str, Any]) -> RowParts | None:
@@ -43,6 +50,10 @@ class CodexRows:
             return None
         payload, item = told
         at_ms, turn_id = read_time(row.get("timestamp")), _string(payload.get("turn_id"))[:64]
+        if isinstance(payload.get("thread_name"), str):
+            self.title = payload["thread_name"]
+        if turn_id in self.known:
+            return None
         match payload.get("type"):
             case "task_started":
                 self.in_ours = False

@@ -13,10 +13,10 @@ from pathlib import Path
 import attrs
 
 from bridgehub.desk.claude_files import ClaudeFiles
-from bridgehub.desk.claude_live import live_programs
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.codex_live import thread_writer
 from bridgehub.desk.lines import NotReadable
+from bridgehub.desk.live.claude_live import live_programs
+from bridgehub.desk.live.codex_live import thread_writer
 from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark
 from bridgehub.desk.turns import RowParts, Turns
 
@@ -61,9 +61,15 @@ def look_at_claude(
 
 
 def look_at_codex(
-    files: CodexFiles, home: Path, thread_id: str, mark: DeskMark | None, *, is_open: bool
+    files: CodexFiles,
+    home: Path,
+    thread_id: str,
+    mark: DeskMark | None,
+    *,
+    is_open: bool,
+    known: frozenset[str] = frozenset(),
 ) -> DeskLook:
-    """Look at a thread. See `look_at_claude`."""
+    """Look at a thread. See `look_at_claude`. `known`: turns that are left out, since the hub reported them."""
     path = files.find(thread_id)
     if path is None:
         return DeskLook()
@@ -73,16 +79,19 @@ def look_at_codex(
     try:
         size = os.stat(path).st_size
         if size <= mark.offset and not is_open:
-            return DeskLook(attrs.evolve(mark, offset=min(size, mark.offset)), where, is_open=is_open)
-        grown = files.growth(path, min(mark.offset, size), in_ours=mark.in_ours)
+            blocking = None if where is not None and where.can_join else where
+            return DeskLook(attrs.evolve(mark, offset=min(size, mark.offset)), blocking, is_open=is_open)
+        grown = files.growth(path, min(mark.offset, size), in_ours=mark.in_ours, known=known)
     except (NotReadable, OSError):
         return DeskLook(mark, where, is_open=is_open)
     closes = where is None and not grown.more
     events, rests, is_now = _events(grown.rows, mark, is_open=is_open, closes=closes, gone=where is None)
     if where is not None and is_now:
         where = attrs.evolve(where, status="busy")
-    new = DeskMark(thread_id, grown.offset, "", rests, grown.in_ours)
-    return DeskLook(new, where, events, None, grown.more, is_now)
+    where = None if where is not None and where.can_join else where
+    new = DeskMark(thread_id, grown.offset, "", rests, grown.in_ours, grown.title or mark.title)
+    title = grown.title if grown.title != mark.title else ""
+    return DeskLook(new, where, events, None, grown.more, is_now, title)
 
 
 def _events(

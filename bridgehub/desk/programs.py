@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,14 +19,15 @@ import trio
 from bridgehub.agents.claude.conversations import later_ids
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.desk.claude_files import ClaudeFiles
-from bridgehub.desk.claude_live import live_programs
 from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.codex_live import live_threads, thread_writer
 from bridgehub.desk.history import DeskHistory, NoSuchSession
 from bridgehub.desk.lines import NotReadable, whole_size
+from bridgehub.desk.live.changes import ClaudeRegistry, CodexRegistry, DeskChanges, Registry, Watched
+from bridgehub.desk.live.claude_live import live_programs
+from bridgehub.desk.live.codex_live import live_threads, thread_writer
+from bridgehub.desk.live.processes import end_politely
 from bridgehub.desk.looking import look_at_claude, look_at_codex
-from bridgehub.desk.processes import end_politely
 from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark, DeskSession, Where
 from bridgehub.desk.turns import Turns
 
@@ -90,6 +92,22 @@ class _Program:
                 live = live_threads(self.codex.home) if found else {}
         return [(self.agent.name, one, live.get(one.native_id)) for one in found], unreadable
 
+    def registry(self) -> Registry:
+        if self.is_claude:
+            return ClaudeRegistry(
+                self.claude.config / "sessions", lambda: live_programs(self.claude.config), self.find
+            )
+        return CodexRegistry(
+            self.codex.home / "thread-writer-locks", lambda: live_threads(self.codex.home), self.find
+        )
+
+    def find(self, conversation: str, memory: Mapping[str, object]) -> tuple[str, str | None]:
+        with self.lock:
+            if self.is_claude:
+                return self.claude.newest(_ids(conversation, memory))
+            thread = memory.get("thread_id")
+            return (thread, self.codex.find(thread)) if isinstance(thread, str) else ("", None)
+
     def has(self, native_id: str) -> bool:
         with self.lock:
             return self.claude.find(native_id) is not None
@@ -140,10 +158,19 @@ class _Program:
                 native_id, _ = self.claude.newest(_ids(conversation, memory))
             return live_programs(self.claude.config).get(native_id) if native_id else None
         thread = memory.get("thread_id")
-        return thread_writer(self.codex.home, thread) if isinstance(thread, str) and row_id(thread) else None
+        if not isinstance(thread, str) or not row_id(thread):
+            return None
+        found = thread_writer(self.codex.home, thread)
+        return None if found is not None and found.can_join else found
 
     def look(
-        self, conversation: str, memory: Mapping[str, Any], mark: DeskMark | None, *, is_open: bool
+        self,
+        conversation: str,
+        memory: Mapping[str, Any],
+        mark: DeskMark | None,
+        *,
+        is_open: bool,
+        known: frozenset[str] = frozenset(),
     ) -> DeskLook:
         with self.lock:
             if self.is_claude:
@@ -152,7 +179,7 @@ class _Program:
             thread = memory.get("thread_id")
             if not isinstance(thread, str):
                 return DeskLook()
-            return look_at_codex(self.codex, self.codex.home, thread, mark, is_open=is_open)
+            return look_at_codex(self.codex, self.codex.home, thread, mark, is_open=is_open, known=known)
 
 
 def _ids(conversation: str, memory: Mapping[str, Any]) -> tuple[str, ...]:
@@ -169,6 +196,7 @@ class Desk:
     _now_ms: Callable[[], int]
     _programs: dict[str, _Program] = attrs.field(init=False)
     places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_FOLLOWED))
+    changes: DeskChanges = attrs.field(init=False)
     _threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(THREADS))
 
     def __attrs_post_init__(self) -> None:
@@ -176,6 +204,14 @@ class Desk:
         self._programs = {
             name: _Program(one, self._now_ms) for name, one in self.agents.items() if one.kind in kinds
         }
+        registries = {name: program.registry() for name, program in self._programs.items()}
+        self.changes = DeskChanges(registries, self._threads)
+
+    def watch(
+        self, agent: str, conversation: Callable[[], str], memory: Callable[[], Mapping[str, Any]]
+    ) -> AbstractContextManager[Watched]:
+        """Follow a session while inside the block. Arguments as of `look`, as they are at any time."""
+        return self.changes.watch(agent, conversation, memory)
 
     def has(self, agent: str) -> bool:
         """Tell whether an agent's program may have sessions in a terminal."""
@@ -212,6 +248,7 @@ class Desk:
         mark: DeskMark | None,
         *,
         is_open: bool,
+        known: frozenset[str] = frozenset(),
     ) -> DeskLook:
         """Look at what others did to a session's conversation.
 
@@ -221,11 +258,14 @@ class Desk:
             memory: what its driver remembers.
             mark: where the last look ended.
             is_open: whether a turn of the desk is open.
+            known: turns that are journalled already, by the program's own ids.
         """
         program = self._programs.get(agent)
         if program is None:
             return DeskLook()
-        return await self._thread(partial(program.look, conversation, memory, mark, is_open=is_open))
+        return await self._thread(
+            partial(program.look, conversation, memory, mark, is_open=is_open, known=known)
+        )
 
     async def where(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> Where | None:
         """Return who has a session's conversation open. Arguments as of `look`."""

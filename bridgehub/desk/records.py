@@ -38,13 +38,17 @@ MAX_TEXT = 256 * 1024
 
 @attrs.frozen
 class Where:
-    """A program that has a session open. `pid` is None if it is not known; `started` distinguishes it from others."""
+    """A program that has a session open. `pid` is None if it is not known; `started` distinguishes it from others.
+
+    `can_join`: others may use the session together with it.
+    """
 
     program: str
     pid: int | None
     status: Literal["idle", "busy", "waiting"]
     since_ms: int
     started: str = ""
+    can_join: bool = False
 
 
 @attrs.frozen

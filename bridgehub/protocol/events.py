@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import attrs
 
+from bridgehub.protocol.desk_events import Joined, PermissionSettled, PersonSaid, Titled
+
 __all__ = [
     "AgentMemory",
     "AgentOffered",
@@ -18,9 +20,12 @@ __all__ = [
     "Gauged",
     "HistoryWanted",
     "HubEvent",
+    "Joined",
     "LeftOut",
     "Noticed",
     "PermissionAsked",
+    "PermissionSettled",
+    "PersonSaid",
     "PlanChanged",
     "SettingsTold",
     "SteerLost",
@@ -30,6 +35,7 @@ __all__ = [
     "TaskEnded",
     "TaskProgressed",
     "TextPiece",
+    "Titled",
     "ToolBegan",
     "ToolEnded",
     "TurnBegan",
@@ -41,9 +47,16 @@ __all__ = [
 
 @attrs.frozen
 class TurnBegan:
-    """The agent began with a turn that no prompt asked for. `turn_id` is the hub's, unique in the session."""
+    """The agent began with a turn that no prompt asked for. `turn_id` is the hub's, unique in the session.
+
+    Attributes:
+        is_desk: a person began it, in a terminal that shares the agent's program.
+        said: that person's message; None: it began without one.
+    """
 
     turn_id: str
+    is_desk: bool = False
+    said: str | None = None
 
 
 @attrs.frozen
@@ -338,9 +351,10 @@ class TurnFailed:
 
 @attrs.frozen
 class TurnStopped:
-    """The turn was interrupted."""
+    """The turn was interrupted. `at_desk`: by somebody in the agent's own program."""
 
     turn_id: str
+    at_desk: bool = False
 
 
 HubEvent = (
@@ -364,6 +378,10 @@ HubEvent = (
     | TaskEnded
     | Noticed
     | TurnBegan
+    | PersonSaid
+    | PermissionSettled
+    | Joined
+    | Titled
     | Checkpointed
     | TurnDone
     | TurnFailed

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from bridgehub.agents.base import SelfStarter
+from bridgehub.agents.base import BeganAtDesk, SelfStarter
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
 from bridgehub.protocol.messages import Prompt, WarmUp
@@ -44,14 +44,15 @@ class BetweenTurns:
     _to_stop: deque[str] = attrs.field(factory=deque)
     _stop_came: trio.Event = attrs.field(factory=trio.Event)
 
-    async def next_prompt(self, driver: object) -> Prompt | WarmUp | None:
-        """Wait for the next prompt; None if the agent has begun with something by itself before one came.
+    async def next_prompt(self, driver: object) -> Prompt | WarmUp | BeganAtDesk | None:
+        """Wait for the next prompt; `BeganAtDesk` or None if the agent has begun with something before one came.
 
         A wish to have the agent's program ready comes in its order among the prompts.
         """
         if not isinstance(driver, SelfStarter):
             return await self.prompts.receive()
         began = False
+        by_person: BeganAtDesk | None = None
         prompt: Prompt | WarmUp | None = None
         async with trio.open_nursery() as nursery:
 
@@ -62,14 +63,14 @@ class BetweenTurns:
 
             nursery.start_soon(wait_prompt)
             try:
-                await driver.wait_own_work(self.tell_and_note)
+                by_person = await driver.wait_own_work(self.tell_and_note)
                 began = True
             except Exception:
                 _log.exception("what the agent does between two turns is not known")
             if began:
                 nursery.cancel_scope.cancel(reason="the agent began by itself")
         assert prompt is not None or began
-        return prompt
+        return by_person if prompt is None else prompt
 
     async def tell_and_note(self, event: HubEvent) -> None:
         """Report an event that is of no turn."""

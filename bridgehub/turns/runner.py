@@ -24,7 +24,7 @@ from functools import partial
 import attrs
 import trio
 
-from bridgehub.agents.base import AgentDriver, SelfStarter, TurnEnd
+from bridgehub.agents.base import AgentDriver, BeganAtDesk, SelfStarter, TurnEnd
 from bridgehub.agents.registry import AgentMissing
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
@@ -175,7 +175,7 @@ class TurnRunner:
                 if isinstance(prompt, WarmUp):
                     await self._warm_up(prompt)
                     continue
-                self._pending += prompt is None
+                self._pending += not isinstance(prompt, Prompt)
                 await self._run_turn(prompt, nursery)
                 nursery.start_soon(self._setups.after_turn, self.agent.driver)
                 self._pending -= 1
@@ -201,15 +201,17 @@ class TurnRunner:
         self.ended_at = trio.current_time()
         self.on_change()
 
-    async def _begin_turn(self, prompt: Prompt | None) -> RunningTurn:
-        if prompt is not None:
+    async def _begin_turn(self, prompt: Prompt | BeganAtDesk | None) -> RunningTurn:
+        if isinstance(prompt, Prompt):
             self._not_begun.discard(prompt.turn_id)
             prompt = attrs.evolve(prompt, setup=self._setups.begin_turn(prompt.setup))
             if self._setups.take_revoked():
                 await self.aclose()  # its program keeps rights for as long as it lives
                 await self._between.lose_all()
         turn_id = self.new_id() if prompt is None else prompt.turn_id
-        if prompt is None:
+        if isinstance(prompt, BeganAtDesk):
+            await self.outbox.put(TurnBegan(turn_id, is_desk=True, said=prompt.said))
+        elif prompt is None:
             await self.outbox.put(TurnBegan(turn_id))
         sink = TurnSink(
             self.asking,
@@ -222,14 +224,16 @@ class TurnRunner:
             self._between.note,
         )
         sink.workspace = self.spec.workspace
-        turn = self._turn = RunningTurn(turn_id, prompt, sink, TurnSteering(turn_id, self.outbox))
+        turn = self._turn = RunningTurn(
+            turn_id, prompt if isinstance(prompt, Prompt) else None, sink, TurnSteering(turn_id, self.outbox)
+        )
         await self._warming.begin_turn(sink)
         if turn_id in self._stop_early:
             self._stop_early.discard(turn_id)
             turn.stop()
         return turn
 
-    async def _run_turn(self, prompt: Prompt | None, nursery: trio.Nursery) -> None:
+    async def _run_turn(self, prompt: Prompt | BeganAtDesk | None, nursery: trio.Nursery) -> None:
         turn = await self._begin_turn(prompt)
         sink = turn.sink
         await self.agent.killed()

@@ -20,6 +20,7 @@ from bridgehub.protocol.events import (
     HistoryWanted,
     HubEvent,
     PermissionAsked,
+    PermissionSettled,
     PlanChanged,
     TextPiece,
     ToolEnded,
@@ -136,6 +137,7 @@ class TurnSink:
     closed: bool = False
     _plan: PlanChanged | None = None
     _plan_at: float = -math.inf
+    _withdrawn: list[str] = attrs.field(factory=list)
 
     async def emit(self, event: HubEvent) -> None:
         if self.closed:
@@ -202,8 +204,18 @@ class TurnSink:
             words.editable,
             words.denying,
         )
-        with self.silence.held():
-            return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))
+        try:
+            with self.silence.held():
+                return await self.asking.wait_answer(request_id, grant, lambda: self.emit(asked))
+        except trio.Cancelled:
+            self._withdrawn.append(request_id)
+            raise
+
+    async def tell_withdrawn(self) -> None:
+        withdrawn, self._withdrawn = self._withdrawn, []
+        await trio.lowlevel.checkpoint()
+        for request_id in withdrawn:
+            await self.emit(PermissionSettled(self.turn_id, request_id))
 
     async def ask_trust(
         self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None

@@ -108,6 +108,9 @@ class _WarmSink:
     ) -> Decided:
         return await _not_now("nobody has said whether the folder is trusted")
 
+    async def tell_withdrawn(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def history(self, limit_bytes: int) -> History:
         return await _not_now("the agent lost its conversation")
 

@@ -182,6 +182,9 @@ class _CapturingSink:
     async def remember(self, data: dict[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def tell_withdrawn(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def work_saved(self) -> None:
         """Nothing is saved here: nobody could take anything back."""
         await trio.lowlevel.checkpoint()
@@ -229,6 +232,8 @@ async def _run(request: Request, spec: HubSpec) -> str:
             await _put_away(driver.aclose)
     if isinstance(end, TurnDone):
         return answered(request, ear.output, ear.logs)
+    if not isinstance(end, TurnFailed):
+        return refused("agent_exited", "the turn was stopped")
     return refused(end.code, masker.text(end.content))
 
 

@@ -1,4 +1,7 @@
-"""The command `resume`: continue a session in this terminal, with the agent's own program."""
+"""The command `resume`: continue a session in this terminal, with the agent's own program.
+
+Codex joins the hub's program, so that both sides continue. Claude Code continues alone.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +34,26 @@ _PLACES: Final = frozenset({"CLAUDE_CONFIG_DIR", "CODEX_HOME"})
 
 
 def run_resume(data: Path, url: str | None, key: str | None, session: str) -> int:
-    """Stop the session's hub, then become the agent's program. Returns an exit status only if that fails."""
+    """Stop the session's hub, unless it is shared, then become the agent's program.
+
+    Returns an exit status only if that fails.
+    """
     if not SESSION_ID.fullmatch(session):
         return fail("SESSION: not 1 to 128 of A-Z a-z 0-9 . _ -", MISUSED)
     return with_server((data, url, key), lambda find: _continue(find(), session))
 
 
 def _continue(server: Server, session: str) -> int:
-    told = call(server, "POST", f"/api/sessions/{quote(session)}/give-back")
+    told = call(server, "POST", f"/api/sessions/{quote(session)}/give-back?join=1")
     kind, native_id, workspace = (str(told.get(name) or "") for name in ("kind", "native_id", "workspace"))
     program = program_of(kind, told.get("program"))
     if program is None:
         return fail(f"the program of agents of the kind {kind} is not on this machine")
-    words = [program, "--resume", native_id] if kind == "claude" else [program, "resume", native_id]
+    socket = str(told.get("socket") or "")
+    words = [program, "--resume", native_id]
+    if kind == "codex":
+        remote = ["--remote", f"unix://{socket}"] if socket else []
+        words = [program, *remote, "resume", native_id]
     try:
         os.chdir(workspace)
         sys.stdout.flush()

@@ -123,6 +123,7 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
         nursery.start_soon(keeper.run, name="checkpoints")
         nursery.start_soon(run_notifier, parts.notifier, deps, name="notifications")
         nursery.start_soon(parts.desk.look_again, name="desk")
+        nursery.start_soon(parts.desk.desk.changes.run, name="changes at the desk")
         sockets = await trio.to_thread.run_sync(find_socket_folder, setup.folder)
         questions = DeskQuestions(parts.desk, parts.answers, new_id)
         nursery.start_soon(questions.run, setup.folder.path, sockets, name="questions of terminals")

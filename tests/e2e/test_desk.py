@@ -72,7 +72,8 @@ async def test_claude_session_of_a_terminal_is_opened_followed_and_taken_back(pl
                 assert ending["where"]["ending_by"] == ending["device_id"]
                 await phone.wait_for("session_changed", where=None, start=start)
                 mine = await begin(phone, sid, "from the phone")
-                await end_of(phone, mine["turn_id"])
+                ended = await end_of(phone, mine["turn_id"])
+                assert ended["type"] == "complete", ended
                 assert "3 user messages; last: from the phone" in phone.text(sid, mine["turn_id"])
                 # The way back: our program ends first, and the terminal shows all.
                 command = [

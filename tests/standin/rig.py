@@ -108,6 +108,9 @@ class RecordingSink:
         finally:
             self.withdrawn += 1
 
+    async def tell_withdrawn(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def ask_trust(
         self, agent: str, found: Findings, options: tuple[str, ...], *, task_id: str | None = None
     ) -> Decided:

@@ -60,9 +60,15 @@ class Tui:
         await self.until(lambda: end in self._seen_from(start))
         self.press("\r")
 
-    async def wait(self, words: str) -> None:
-        """Wait until the program has written these words."""
-        await self.until(lambda: _SPACE.sub("", words) in self.seen)
+    @property
+    def place(self) -> int:
+        """How much the program has written so far, for `wait`."""
+        return len(self._data)
+
+    async def wait(self, *words: str, since: int = 0) -> None:
+        """Wait until the program has written one of these words, after a place if it is given."""
+        wanted = [_SPACE.sub("", one) for one in words]
+        await self.until(lambda: any(one in self._seen_from(since) for one in wanted))
 
     async def until(self, holds: object) -> None:
         """Wait until something holds that gives no event."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from bridgehub.desk.processes import started_at
+from bridgehub.desk.live.processes import started_at
 from tests.bridgehub.desk.transcripts import Transcript, uid
 from tests.e2e.world import run_shared
 from tests.web.world import Site

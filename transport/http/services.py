@@ -104,7 +104,7 @@ class DeskSessions(Protocol):
         """See `DeskList.open`."""
         ...
 
-    async def give_back(self, session_id: str, author: Author) -> GivenBack:
+    async def give_back(self, session_id: str, author: Author, *, joins: bool = False) -> GivenBack:
         """See `DeskList.give_back`."""
         ...
 

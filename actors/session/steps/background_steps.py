@@ -8,6 +8,7 @@ from actors.events.conversation import Notice, TurnStarted
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted
 from actors.session.effects import SendToHub
 from actors.session.state import Turn
+from actors.session.steps.live_steps import live_turn_began
 from actors.session.steps.step import Step
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS
@@ -19,9 +20,12 @@ MAX_BACKGROUND = 50
 """Tasks in the background of one session (PROTOCOL section 14); what is said of one more is left out."""
 
 
-def own_turn_began(step: Step, turn_id: str) -> None:
+def own_turn_began(step: Step, event: hub.TurnBegan) -> None:
     """Take a turn that the agent began by itself; if a message's turn runs, what it does belongs to that one."""
-    turn = step.state.turn
+    if event.is_desk:
+        live_turn_began(step, event)
+        return
+    turn, turn_id = step.state.turn, event.turn_id
     if len(turn_id) > MAX_ID_CHARS or not turn_id:
         return
     if turn is None:

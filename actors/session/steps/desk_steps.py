@@ -35,9 +35,13 @@ from bridgehub.desk.records import DESK, Began, DeskEvent, Ended, Said, ToolCall
 from bridgehub.protocol.limits import is_flat
 
 __all__ = [
+    "MAX_MESSAGE",
+    "MAX_TITLE",
     "ask_at_desk",
     "desk_seen",
+    "end_at_desk",
     "found_elsewhere",
+    "native_id_of",
     "take_over",
     "tell_desk_event",
     "turn_id_of",
@@ -55,6 +59,9 @@ MAX_LEFT: Final = 500
 
 MAX_TITLE: Final = 200
 
+LIVE_LATE: Final = 4
+"""Newest turns of the hub that the agent's record may not have whole yet."""
+
 MAX_REQUESTS: Final = 64
 """Questions of a terminal that are open at once; one more stays there."""
 
@@ -62,6 +69,11 @@ MAX_REQUESTS: Final = 64
 def turn_id_of(key: str) -> str:
     """Return the id of the desk's turn, and of its message, that the program's record calls `key`."""
     return f"{DESK}-{key}"[:128]
+
+
+def native_id_of(turn_id: str) -> str:
+    """Return what the program's record calls a turn of the desk. See `turn_id_of`."""
+    return turn_id.removeprefix(f"{DESK}-")
 
 
 def desk_seen(step: Step, given: DeskSeen) -> None:
@@ -78,6 +90,8 @@ def desk_seen(step: Step, given: DeskSeen) -> None:
         state.unsure |= bool(look.events)
         if look.mark != state.desk:
             state.desk, state.control_dirty = look.mark, True
+            for turn_id in [*state.live][:-LIVE_LATE]:
+                del state.live[turn_id]  # the record was read beyond it
     if is_ours and look.where is not None and not state.unsure:
         state.unsure, state.control_dirty = True, True
     _note_where(step, look.where)
@@ -153,7 +167,7 @@ def tell_desk_event(step: Step, event: DeskEvent) -> None:
             case ToolReturned() if step.state.is_at_desk:
                 _returned(step, event)
             case Ended() if step.state.is_at_desk:
-                _end(step, was_interrupted=event.was_interrupted)
+                end_at_desk(step, was_interrupted=event.was_interrupted)
             case _:
                 pass
     finally:
@@ -162,7 +176,7 @@ def tell_desk_event(step: Step, event: DeskEvent) -> None:
 
 def _begin(step: Step, event: Began) -> None:
     if step.state.is_at_desk:
-        _end(step, was_interrupted=True)
+        end_at_desk(step, was_interrupted=True)
     if step.state.turn is not None:
         return
     turn_id = turn_id_of(event.key)
@@ -200,7 +214,8 @@ def _returned(step: Step, event: ToolReturned) -> None:
         step.emit_in_turn(ToolFinished(event.tool_id, name, output, event.is_error, diff=diff))
 
 
-def _end(step: Step, *, was_interrupted: bool) -> None:
+def end_at_desk(step: Step, *, was_interrupted: bool) -> None:
+    """End the turn of a terminal that is known from the agent's record."""
     turn = step.state.turn
     assert turn is not None
     if was_interrupted:

@@ -42,7 +42,7 @@ def hub_ready(step: Step, given: HubReady) -> None:
         if state.is_warmed:
             warm_up(step)
         return
-    if turn.message_id is not None and welcome.last_turn_id != turn.turn_id:
+    if turn.message_id is not None and not turn.is_live and welcome.last_turn_id != turn.turn_id:
         if turn.stopping_by is not None and not turn.consumed:
             step.stop_turn()  # the agent never had the prompt, and need not
             return
@@ -76,7 +76,7 @@ def hub_gone(step: Step, given: HubGone) -> None:
         state.control_dirty = True
     if given.hub_id != state.hub_id:
         return
-    state.hub_id, state.hub_seq = None, 0
+    state.hub_id, state.hub_seq, state.joined = None, 0, False
     step.cancel_background()
     turn = state.turn
     if turn is None or state.is_at_desk:

@@ -35,8 +35,10 @@ from actors.events.work import (
 from actors.session.effects import KillHub, SendHistory, SendToHub
 from actors.session.inputs import FromHub
 from actors.session.steps.background_steps import own_turn_began, told_in_background, told_of_own_turn
+from actors.session.steps.live_steps import take_live, take_of_session
 from actors.session.steps.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.steps.step import Step
+from bridgehub.desk.records import DESK
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
 from bridgehub.protocol.messages import Decided
@@ -84,7 +86,7 @@ def hub_reported(step: Step, given: FromHub) -> None:
     if _reported_of_session(step, event):
         return
     if isinstance(event, hub.TurnBegan):
-        own_turn_began(step, event.turn_id)
+        own_turn_began(step, event)
         return
     if isinstance(event, hub.Checkpointed):
         step.emit(_checkpoint(event))
@@ -99,7 +101,7 @@ def hub_reported(step: Step, given: FromHub) -> None:
         if belonging is None:
             return
         event = belonging
-    if turn is None or (event.turn_id is not None and event.turn_id != turn.turn_id):
+    if turn is None or state.is_at_desk or (event.turn_id is not None and event.turn_id != turn.turn_id):
         return
     if not turn.consumed and not is_own and not _says_nothing_of_taking(event):
         assert turn.message_id is not None, "the agent's own turn is consumed from its start"
@@ -120,7 +122,8 @@ def hub_reported(step: Step, given: FromHub) -> None:
         case hub.TurnDone() | hub.TurnFailed() | hub.TurnStopped():
             _ended(step, event)
         case _:
-            _work(step, event)
+            if not take_live(step, event):
+                _work(step, event)
 
 
 def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
@@ -135,7 +138,7 @@ def _reported_of_session(step: Step, event: hub.HubEvent) -> bool:
         case hub.SettingsTold():
             settings_told(step, event)
         case _:
-            return told_in_background(step, event)
+            return take_of_session(step, event) or told_in_background(step, event)
     return True
 
 
@@ -249,6 +252,8 @@ def _ended(step: Step, event: hub.TurnDone | hub.TurnFailed | hub.TurnStopped) -
             )
             step.end_turn("failed", failure, hub_said=True)
         case hub.TurnStopped():
+            if event.at_desk and turn.stopping_by is None:
+                turn.stopping_by = DESK
             step.stop_turn(hub_said=True)
 
 

@@ -196,7 +196,7 @@ class Step:
             self.do(ending(state.hub_id))
             state.leaving[state.hub_id] = None
             state.control_dirty = True
-            state.hub_id, state.hub_seq, state.hub_is_old = None, 0, False
+            state.hub_id, state.hub_seq, state.hub_is_old, state.joined = None, 0, False, False
 
     def set_settings(self, settings: Settings, *, device_id: str | None, applies: str = "now") -> None:
         """Decide new settings; without an author they are the agent's own doing."""

@@ -67,10 +67,6 @@ class CodexBackground:
         self._news.set()
         return True
 
-    def hear_idle(self, told: Notification | ServerRequest) -> None:
-        """Take what the program sends between two turns (`Speech.idle`)."""
-        self.hear(told)
-
     def stop(self, item_id: str) -> TaskEnded:
         """Count a command as ended by the person. What Codex reports of it later is ignored."""
         self.running.pop(item_id, None)

@@ -44,9 +44,6 @@ class CodexCommands:
     _spared: dict[str, None] = attrs.field(factory=dict)
     """Tool calls that are done, or that earlier turns left in the background. An interrupt ends none of them."""
 
-    def __attrs_post_init__(self) -> None:
-        self.program.hear_idle_by(self.background.hear_idle)
-
     def spare(self, items: Iterable[str]) -> None:
         """Make interrupts leave alone what these calls started."""
         self._spared |= dict.fromkeys(items)

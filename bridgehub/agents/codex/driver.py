@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
+from bridgehub.agents.base import BeganAtDesk, Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.codex.errors import (
     CallRefused,
     CodexBadOutput,
@@ -28,6 +28,7 @@ from bridgehub.agents.codex.errors import (
     WorkspaceGone,
 )
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
+from bridgehub.agents.codex.live.sockets import socket_of
 from bridgehub.agents.codex.own_calls import OwnCall, own_call
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields
@@ -38,6 +39,7 @@ from bridgehub.agents.codex.start import (
     Thread,
     history_text,
     initialize,
+    join_daemon,
     open_program,
     open_thread,
     user_inputs,
@@ -128,17 +130,30 @@ class CodexDriver:
             await self._lose(sink.emit)  # something in it outlived the turn
         return end
 
-    async def wait_own_work(self, tell: Tell) -> None:
-        """Report what ends in the background between two turns. Codex begins nothing by itself, so this never returns."""
+    async def wait_own_work(self, tell: Tell) -> BeganAtDesk | None:  # noqa: RET503 - it ends, or sleeps forever
+        """Report what ends in the background between two turns. Return once a terminal that joined began a turn."""
         if self._session is not None:
-            await self._session.commands.wait(tell)
+            begun = await self._session.between.wait(tell)
+            if begun is not None:
+                return begun
             await self._lose(tell)
         await trio.sleep_forever()
 
     async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
-        """End at once: there is nothing to report. See `SelfStarter`."""
-        await trio.lowlevel.checkpoint()
-        return TurnDone(turn_id)
+        """Report what a terminal's turn does until it is done. See `SelfStarter`."""
+        session = self._session
+        if session is None:
+            await trio.lowlevel.checkpoint()
+            return TurnDone(turn_id)
+        end: TurnEnd = TurnDone(turn_id)
+        try:
+            async with open_codex_turn(self.delegation, turn_id, sink):
+                end = await session.follow_turn(turn_id, sink)
+        except* CodexError as group:
+            end = _failed(turn_id, unwrap(group))
+        if not session.usable:
+            await self._lose(sink.emit)
+        return end
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
         """End a background command. Raises CodexError."""
@@ -287,7 +302,9 @@ class CodexDriver:
         session = self._session
         is_same = session is not None and session.usable
         if is_same and session is not None:
-            is_same = read == self._read or bool(session.commands.background.running)
+            is_same = (
+                read == self._read or session.between.is_shared or bool(session.commands.background.running)
+            )
         if (
             is_same
             and self._settings is not None
@@ -297,17 +314,19 @@ class CodexDriver:
         await self._lose(sink.emit)
         self._read = read
         arguments = await trio.to_thread.run_sync(trust_arguments, self.spec, settled)
-        program = self._program = await open_program(
-            self.spec, f"{self.spec.hub_id}/{sink.new_id()}", codex_arguments(self.delegation) + arguments
-        )
-        if not await initialize(program):
-            raise NotSignedIn(NOT_SIGNED_IN)
+        program = self._program = await join_daemon(self.spec, self._thread)
+        if program is None:
+            program = self._program = await open_program(
+                self.spec, f"{self.spec.hub_id}/{sink.new_id()}", codex_arguments(self.delegation) + arguments
+            )
+            if not await initialize(program):
+                raise NotSignedIn(NOT_SIGNED_IN)
         words = await trio.to_thread.run_sync(FolderWords.of, self.spec, settled)
         spec = self._spec_now()
         thread_id, is_new, told = await open_thread(program, spec, self._thread, words)
         await self._note_settings(program, StartSettings.of(spec), told, sink)
         self._has_past |= not is_new
-        self._session = CodexSession(program, thread_id, self.spec.blob_folder)
+        self._session = CodexSession(program, thread_id, self.spec.blob_folder, socket_of(self.spec))
         news = words.instructions if not is_new and words.mark != self._told else ""
         if is_new or news or thread_id != self._thread.thread_id:
             self._thread, self._told = Thread(thread_id), words.mark

@@ -10,6 +10,10 @@ Codex itself would let them continue, although nobody could see or answer them. 
 turn in the background, as usual with Codex (`background`). After an interrupt the turn's commands and agents are ended
 here, since Codex leaves both to its client.
 
+**Other clients.** A terminal may have joined the program (`live`). It may begin turns, write into ours, answer our
+questions first, and stop turns. Codex merges a prompt of ours into a turn that runs already; the answer to `turn/start`
+names that turn.
+
 **Interrupts.** Codex answers `turn/interrupt` for the running turn. Before `turn/started` it applies the call to the
 previous turn and refuses. After the turn's end it does not answer until another turn runs. So the call is sent only in
 between, without waiting for an answer.
@@ -18,8 +22,8 @@ between, without waiting for an answer.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -28,20 +32,31 @@ import trio
 from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.commands import CodexCommands
 from bridgehub.agents.codex.errors import CallRefused, CodexBadOutput, CodexError, CodexExited, PromptNotTaken
+from bridgehub.agents.codex.live.between import BetweenCodexTurns
 from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
-from bridgehub.agents.codex.protocol import Notification, ServerRequest, joined
+from bridgehub.agents.codex.protocol import Message, Notification, ServerRequest, joined
 from bridgehub.agents.codex.translate.gauge import CodexGauge
 from bridgehub.agents.codex.translate.outcome import turn_end
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.agents.codex.turn import CodexTurn, SteeredMessage
+from bridgehub.protocol.events import TurnStopped
 
 __all__ = ["CodexSession"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
 UserInput = dict[str, Any]
+
+
+@contextmanager
+def _setting(event: trio.Event) -> Iterator[None]:
+    """Set an event at the end of the block."""
+    try:
+        yield
+    finally:
+        event.set()
 
 
 @attrs.define(eq=False)
@@ -51,6 +66,8 @@ class CodexSession:
     program: Program
     thread_id: str
     blob_folder: str
+    socket: str | None = None
+    """Where the program listens."""
     _stale: bool = False
     """Something outlived an interrupt. The program must be closed before the next turn."""
     gauge: CodexGauge = attrs.field(factory=CodexGauge)
@@ -61,14 +78,22 @@ class CodexSession:
     _turn: CodexTurn | None = None
     _agents: SubAgents = attrs.field(factory=SubAgents)
     commands: CodexCommands = attrs.field(init=False)
+    between: BetweenCodexTurns = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.commands = CodexCommands(self.program, self.thread_id)
+        self.between = BetweenCodexTurns(self.program, self.thread_id, self.commands, self.socket)
 
     @property
     def usable(self) -> bool:
         """Whether another turn may run on the program."""
-        return self.program.usable and not self._stale
+        return self.program.usable and not self._stale and not self.between.elsewhere.is_lost
+
+    async def follow_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
+        """Report a turn that a terminal began, until it is over. See `run_turn`."""
+        turn = self._open_turn(turn_id, sink)
+        turn.is_desk = turn.consumed = True
+        return await self._run(turn, None, {})
 
     async def run_turn(
         self,
@@ -87,17 +112,29 @@ class CodexSession:
             ExceptionGroup: of what `sink` raised, or of `CodexError`: the program ended, sent broken output or refused. It
                 is `PromptNotTaken` if the program ended before it began with the prompt.
         """
-        turn = self._turn = CodexTurn(
-            turn_id, f"{turn_id}/{sink.new_id()}", sink, self.gauge, self._agents, self.blob_folder
-        )
+        turn = self._open_turn(turn_id, sink)
         turn.own_call = inputs if isinstance(inputs, OwnCall) else None
-        self._agents.open_turn(turn_id)
-        await self.commands.background.tell_ended(sink.emit)
+        return await self._run(turn, inputs, changes or {})
+
+    def _open_turn(self, turn_id: str, sink: Sink) -> CodexTurn:
+        message_id = f"{turn_id}/{sink.new_id()}"
+        return CodexTurn(turn_id, message_id, sink, self.gauge, self._agents, self.blob_folder)
+
+    async def _run(
+        self, turn: CodexTurn, inputs: Sequence[UserInput] | OwnCall | None, changes: dict[str, Any]
+    ) -> TurnEnd:
+        self._turn = turn
+        self._agents.open_turn(turn.turn_id)
+        await self.commands.background.tell_ended(turn.sink.emit)
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
-                    nursery.start_soon(self._begin, turn, inputs, changes or {})
-                    end = await self._follow(turn, batches, nursery)
+                    kept = (
+                        self.between.elsewhere.take()
+                    )  # no message comes between the two: nothing waits here
+                    if inputs is not None:
+                        nursery.start_soon(self._begin, turn, inputs, changes)
+                    end = await self._follow(turn, kept, batches, nursery)
                     nursery.cancel_scope.cancel(reason="the turn is over")
             turn.broke = False
         finally:
@@ -163,29 +200,37 @@ class CodexSession:
     ) -> None:
         thread = {"threadId": self.thread_id}
         # `_follow` finds that the program has ended, after it has read everything that came before.
-        with suppress(CodexExited, CodexBadOutput):
+        with suppress(CodexExited, CodexBadOutput), _setting(turn.replied):
             if isinstance(inputs, OwnCall):
                 if changes:  # such a call cannot carry settings
                     await self.program.call("thread/settings/update", thread | changes)
                 await self.program.call(inputs.method, thread | inputs.params)
             else:
                 prompt = thread | {"clientUserMessageId": turn.message_id, "input": list(inputs)}
-                await self.program.call("turn/start", prompt | changes)
+                begun = (await self.program.call("turn/start", prompt | changes)).inner("turn")
+                turn.wanted_id = begun.text("rootTurnId") or begun.text("id")
 
     async def _follow(
-        self, turn: CodexTurn, batches: trio.MemoryReceiveChannel[Batch], nursery: trio.Nursery
+        self,
+        turn: CodexTurn,
+        kept: Sequence[Message],
+        batches: trio.MemoryReceiveChannel[Batch],
+        nursery: trio.Nursery,
     ) -> TurnEnd:
-        while (batch := await self._next(turn, batches)) is not None:
+        batch: Sequence[Message] | None = kept
+        while batch is not None:
             for message in joined(batch):
                 if isinstance(message, ServerRequest):
-                    turn.asks[message.request_id] = scope = trio.CancelScope()
-                    nursery.start_soon(self._ask, turn, message, scope)
+                    if not self.between.elsewhere.is_foreign(message):
+                        turn.asks[message.request_id] = scope = trio.CancelScope()
+                        nursery.start_soon(self._ask, turn, message, scope)
                 elif isinstance(message, Notification):
                     await self._take(turn, message)
             if turn.is_spoilt:
                 await self._stop_agents()
             if turn.over is not None and not self._agents.owed:
                 break
+            batch = await self._next(turn, batches)
         assert turn.over is not None, "only agents are given up"
         return await self._finish(turn, turn.over)
 
@@ -211,13 +256,20 @@ class CodexSession:
                 scope.cancel(reason="Codex does not wait for the answer any more")
         elif self.commands.background.hear(told):
             await self.commands.background.tell_ended(turn.sink.emit)
+        elif self.between.elsewhere.note_title(told):
+            await self.between.tell_title(turn.sink.emit)
+        elif self.between.elsewhere.is_foreign(told):
+            return
         elif told.params.maybe_text("threadId") not in (None, self.thread_id):
             for event in self._agents.hear(told, trio.current_time()):
                 await turn.emit(event)
         elif not turn.has(told):
             return
         elif told.method == "turn/completed":
-            turn.over, turn.over_at = told, trio.current_time()
+            if await turn.has_prompt():
+                turn.over, turn.over_at = told, trio.current_time()
+            else:
+                turn.codex_id = ""  # a terminal's turn ended before ours began
         else:
             self._agents.note(told)
             await turn.hear(told)
@@ -237,10 +289,12 @@ class CodexSession:
             await turn.emit(event)
         retried = turn.translator.retried
         left = () if turn.interrupted else turn.translator.running_tools()
-        for event in turn.translator.flush(stopped=turn.interrupted):
+        for event in turn.translator.flush(stopped=turn.interrupted or turn.is_stopped_there):
             await turn.emit(event)
         for event in self.commands.background.leave(turn.turn_id, left):
             await turn.emit(event)
+        if turn.is_stopped_there:
+            return TurnStopped(turn.turn_id, at_desk=True)
         return turn_end(
             turn.turn_id,
             told.params.inner("turn"),
@@ -251,6 +305,11 @@ class CodexSession:
         )
 
     async def _ask(self, turn: CodexTurn, request: ServerRequest, scope: trio.CancelScope) -> None:
+        await self._ask_in(turn, request, scope)
+        if scope.cancelled_caught:
+            await turn.sink.tell_withdrawn()
+
+    async def _ask_in(self, turn: CodexTurn, request: ServerRequest, scope: trio.CancelScope) -> None:
         # `_follow` reports that the program has ended.
         with scope, suppress(CodexExited, CodexBadOutput):  # noqa: ASYNC912 - each way waits
             agent = self._agents.of_thread(request.params.text("threadId"))
@@ -271,6 +330,8 @@ class CodexSession:
             if decided.decision == "deny" and decided.note:
                 at = (self.thread_id, turn.codex_id) if agent is None else (agent.thread_id, agent.codex_id)
                 await self._steer_note(turn, decided.note, at)
+            if agent is None and question.item_id:
+                turn.answered[question.item_id] = decided.decision in ("allow", "allow_session")
             await self.program.answer(request, answer_of(request, question, decided))
 
     async def _steer_note(self, turn: CodexTurn, note: str, at: tuple[str, str]) -> None:

@@ -8,14 +8,17 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink
+from bridgehub.agents.codex.live.elsewhere import said_by_others, said_in
 from bridgehub.agents.codex.own_calls import OwnCall
-from bridgehub.agents.codex.protocol import Notification
+from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.events import CodexTranslator
 from bridgehub.agents.codex.translate.gauge import CodexGauge
 from bridgehub.agents.codex.translate.items import plan_entries
 from bridgehub.agents.codex.translate.outcome import TokenUsage
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
+from bridgehub.desk.records import DESK
+from bridgehub.protocol.desk_events import PersonSaid
 from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
 
 __all__ = ["CodexTurn", "SteeredMessage"]
@@ -65,6 +68,15 @@ class CodexTurn:
     over: Notification | None = None
     """Codex's own end of the turn. After that, only its agents are awaited."""
     over_at: float = 0.0
+    is_desk: bool = False
+    """Whether a terminal began it."""
+    wanted_id: str = ""
+    """Codex's id of the turn that takes our prompt."""
+    replied: trio.Event = attrs.field(factory=trio.Event)
+    """Set once that id is known, or never will be."""
+    answered: dict[str, bool] = attrs.field(factory=dict)
+    """What was answered here, by the item that waited: whether it was allowed."""
+    _first_item: str = ""
 
     def __attrs_post_init__(self) -> None:
         self.translator = CodexTranslator(self.turn_id)
@@ -74,6 +86,20 @@ class CodexTurn:
         """Whether the work of its agents is no longer wanted."""
         failed = self.over is not None and self.over.params.inner("turn").text("status") != "completed"
         return self.interrupted or failed
+
+    @property
+    def is_stopped_there(self) -> bool:
+        """Whether somebody stopped it in a terminal."""
+        status = "" if self.over is None else self.over.params.inner("turn").text("status")
+        return status == "interrupted" and not self.interrupted
+
+    async def has_prompt(self) -> bool:
+        """Return whether the turn that ended had our prompt, or needs none."""
+        await trio.lowlevel.checkpoint()
+        if self.consumed or self.own_call is not None or not self.codex_id:
+            return True
+        await self.replied.wait()  # Codex answers before the turn begins
+        return self.wanted_id in ("", self.codex_id)
 
     def deadline(self) -> float:
         """Return until when the next message is waited for: without end, unless only agents are missing."""
@@ -98,12 +124,16 @@ class CodexTurn:
                 self.codex_id = self.agents.root_id = begun.text("rootTurnId") or self.running_id
                 self.started.set()
             case "item/started" if told.params.inner("item").text("type") == "userMessage":
-                await self._note_taken(told.params.inner("item").text("clientId"))
+                await self._note_taken(told.params.inner("item"))
             case "item/started" if self._begins_own_call(told):
                 self.consumed = True
                 await self.sink.emit(Consumed(self.turn_id))
             case "item/completed" if told.params.inner("item").text("type") == "plan":
                 self.plan = told.params.inner("item").text("text")
+                for event in self.translator.translate(told, trio.current_time()):
+                    await self.emit(event)
+            case "item/completed" if told.params.inner("item").text("id") in self.answered:
+                await self._check_answer(told.params.inner("item"))
                 for event in self.translator.translate(told, trio.current_time()):
                     await self.emit(event)
             case "turn/plan/updated":
@@ -125,7 +155,13 @@ class CodexTurn:
         call = self.own_call
         return call is not None and not self.consumed and told.params.inner("item").text("type") == call.item
 
-    async def _note_taken(self, client_id: str) -> None:
+    async def _note_taken(self, item: Fields) -> None:
+        client_id = item.text("clientId")
+        if self.is_desk and not self._first_item:
+            self._first_item = item.text("id")
+        elif said_by_others(item) and self.own_call is None:
+            name, of_turn = f"{DESK}-{item.text('id')}"[:128], f"{DESK}-{self.codex_id}"
+            await self.sink.emit(PersonSaid(self.turn_id, name, said_in(item), of_turn))
         if client_id == self.message_id and not self.consumed:
             self.consumed = True
             await self.sink.emit(Consumed(self.turn_id))
@@ -133,6 +169,14 @@ class CodexTurn:
         if steer is not None:
             steer.taken = True
             steer.decided.set()
+
+    async def _check_answer(self, item: Fields) -> None:
+        """Report that a terminal's answer counted, if the item went another way than was answered here."""
+        allowed, was_declined = self.answered.pop(item.text("id")), item.text("status") == "declined"
+        if allowed == was_declined:
+            answer = "no" if was_declined else "yes"
+            content = f"The terminal answered first, and its answer counted: {answer}."
+            await self.sink.emit(Noticed(self.turn_id, "answered_at_desk", content))
 
     async def _warn(self, message: str) -> None:
         if message and message not in self.warned:

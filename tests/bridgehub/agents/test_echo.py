@@ -74,6 +74,9 @@ class Record:
         await trio.lowlevel.checkpoint()
         return self.past
 
+    async def tell_withdrawn(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def work_saved(self) -> None:
         await trio.lowlevel.checkpoint()
 

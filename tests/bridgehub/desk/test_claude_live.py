@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bridgehub.desk.claude_live import live_programs
-from bridgehub.desk.processes import end_politely, started_at
+from bridgehub.desk.live.claude_live import live_programs
+from bridgehub.desk.live.processes import end_politely, started_at
 from bridgehub.protocol.process_tree import MARKER
 from tests.bridgehub.desk.transcripts import uid
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.codex_live import live_threads
+from bridgehub.desk.live.codex_live import live_threads
 from bridgehub.desk.looking import look_at_codex
 from bridgehub.desk.records import Began, Ended, Said, ToolCalled
 from bridgehub.desk.turns import Turns

@@ -186,10 +186,17 @@ def _work() -> Json:
         "/api/sessions/{id}/give-back": {
             "post": _call(
                 "End a session's hub, so that a terminal may continue its conversation",
-                object_of(kind=TEXT, native_id=TEXT, workspace=TEXT, program=TEXT, env={"type": "object"}),
+                object_of(
+                    kind=TEXT,
+                    native_id=TEXT,
+                    workspace=TEXT,
+                    program=TEXT,
+                    env={"type": "object"},
+                    socket=TEXT,
+                ),
                 404,
                 409,
-                parameters=(_in_path("id", ID),),
+                parameters=(_in_path("id", ID), _query("join", {"enum": ["1"]})),
             )
         },
         "/api/folders": {

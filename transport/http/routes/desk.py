@@ -62,12 +62,13 @@ class DeskRoutes:
         return JsonAnswer({"session_id": session_id}, 201 if is_new else 200)
 
     async def give_back(self, request: Request, by: Device) -> Response:
-        """End a session's hub, so that a terminal may continue its conversation."""
+        """End a session's hub, or share its program, so that a terminal may continue its conversation."""
         session_id = request.path_params["id"]
         if self.desk is None or not is_id(session_id):
             raise SessionMissing(session_id)
         try:
-            given = await self.desk.give_back(session_id, Author(by.id, by.id, by.name))
+            joins = request.query_params.get("join") == "1"
+            given = await self.desk.give_back(session_id, Author(by.id, by.id, by.name), joins=joins)
         except SessionBusy:
             raise HttpError(409, "busy", "A turn runs. Stop it or wait for its end.") from None
         except NoSuchSession:

@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from bridgehub.desk.processes import is_ours, started_at, words_of
+from bridgehub.desk.live.processes import is_ours, started_at, words_of
 from bridgehub.desk.records import Where
 
 __all__ = ["live_threads", "thread_writer"]
@@ -45,18 +45,24 @@ def live_threads(home: Path, only: str = "*") -> dict[str, Where]:
         if len(words) < 6 or words[1] != "FLOCK" or not words[5].rpartition(":")[2].isdecimal():
             continue
         name = files.get(int(words[5].rpartition(":")[2]), "")
-        if name and words[4].lstrip("-").isdecimal() and (told := _writer(int(words[4]))) is not None:
+        if name and words[4].lstrip("-").isdecimal() and (told := _writer(home, int(words[4]))) is not None:
             found[name] = told
     return found
 
 
-def _writer(pid: int) -> Where | None:
+def _listens_for_all(home: Path, words: list[str]) -> bool:
+    """Tell whether a program listens where terminals look for one."""
+    place = home / "app-server-control" / "app-server-control.sock"
+    return ("unix://" in words or f"unix://{place}" in words) and place.is_socket()
+
+
+def _writer(home: Path, pid: int) -> Where | None:
     started = started_at(pid) if pid > 0 else ""
     if started and is_ours(pid):
         return None
     words = words_of(pid) if started else []
-    if "app-server" in words:
-        return Where("codex", None, "idle", 0)  # it may serve other threads too
+    if "app-server" in words:  # it may serve other threads too
+        return Where("codex", None, "idle", 0, can_join=_listens_for_all(home, words))
     return Where("codex", pid if started else None, "idle", 0, started)
 
 

@@ -1,0 +1,128 @@
+"""What other clients do on the program that a session's thread runs on: a terminal that joined it. No I/O.
+
+A turn that a terminal begins comes between two turns of ours. It is kept here from its first message on, until the hub
+makes it a turn of the session.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+import trio
+
+from bridgehub.agents.base import BeganAtDesk
+from bridgehub.agents.codex.protocol import Fields, Message, Notification, Reply, ServerRequest
+from bridgehub.agents.text import clean_text
+from bridgehub.desk.records import DESK
+
+__all__ = ["Elsewhere", "said_by_others", "said_in"]
+
+MAX_KEPT = 10_000
+"""Messages that are kept between two turns. They come within a moment before somebody listens."""
+
+MAX_FOREIGN = 1000
+"""Threads of others that are remembered."""
+
+MAX_SAID = 64 * 1024
+"""Characters of a message that are kept. A longer one is cut."""
+
+
+def said_in(item: Fields) -> str:
+    """Return the text of a person's message."""
+    parts = (
+        part.text("text") if part.text("type") == "text" else "[image]" for part in item.objects("content")
+    )
+    return clean_text("\n".join(part for part in parts if part))[:MAX_SAID]
+
+
+def said_by_others(item: Fields) -> bool:
+    """Return whether another client sent a person's message. The IDs that we give have a slash."""
+    client_id = item.text("clientId")
+    return bool(client_id) and "/" not in client_id
+
+
+@attrs.define(eq=False)
+class Elsewhere:
+    """What comes between two turns of one thread.
+
+    Attributes:
+        kept: the messages of a turn that has begun, oldest first.
+        is_lost: whether more came than is kept. The program must be restarted.
+        title: the newest title that somebody gave the thread; empty: none.
+        was_heard: whether another client did anything since this was last cleared.
+    """
+
+    thread_id: str
+    kept: deque[Message] = attrs.field(factory=deque)
+    is_lost: bool = False
+    title: str = ""
+    was_heard: bool = False
+    _foreign: dict[str, None] = attrs.field(factory=dict)
+    _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def is_foreign(self, told: Notification | ServerRequest) -> bool:
+        """Note which threads belong to others. Return whether a message is about such a one."""
+        params = told.params
+        if told.method == "thread/started":
+            thread = params.inner("thread")
+            is_child = thread.maybe_text("parentThreadId") or thread.maybe_text("forkedFromId")
+            if thread.text("id") != self.thread_id and (thread.flag("ephemeral") or not is_child):
+                self._foreign[thread.text("id")] = None
+                if len(self._foreign) > MAX_FOREIGN:
+                    del self._foreign[next(iter(self._foreign))]
+            return True
+        return params.text("threadId") in self._foreign
+
+    def note_title(self, told: Notification) -> bool:
+        """Take a title that somebody gave the thread. Return whether it was that."""
+        if told.method != "thread/name/updated" or told.params.text("threadId") != self.thread_id:
+            return False
+        self.title = clean_text(told.params.text("threadName"))
+        self._news.unpark_all()
+        return True
+
+    def keep(self, told: Notification | ServerRequest) -> bool:
+        """Keep a message of a turn that another client began. Return whether it was kept."""
+        if self.is_foreign(told):
+            return False
+        is_ours = told.params.text("threadId") == self.thread_id
+        if is_ours and told.method != "thread/tokenUsage/updated":
+            self.was_heard = True
+            self._news.unpark_all()
+        if isinstance(told, Notification) and self.note_title(told):
+            return False
+        if not self.kept and not (is_ours and told.method == "turn/started"):
+            return False
+        if len(self.kept) >= MAX_KEPT:
+            self.is_lost = True
+            return False
+        self.kept.append(told)
+        self._news.unpark_all()
+        return True
+
+    def take(self) -> tuple[Message, ...]:
+        """Return what was kept, and forget it."""
+        kept, self.kept = tuple(self.kept), deque()
+        return kept
+
+    async def wait(self) -> None:
+        """Wait until something comes. Look first, without a wait between."""
+        await self._news.park()
+
+    def begun(self) -> BeganAtDesk | None:
+        """Return the turn that has begun, once it is known what it began with."""
+        turn_id, first = "", None
+        for message in self.kept:
+            if isinstance(message, Reply):
+                continue
+            if message.method == "turn/started":
+                turn_id, first = message.params.inner("turn").text("id"), None
+            elif message.method == "item/started" and first is None:
+                first = message.params.inner("item")
+            elif message.method == "turn/completed" and first is None:
+                first = Fields()
+        if not turn_id or first is None:
+            return None
+        said = said_in(first) if first.text("type") == "userMessage" else None
+        return BeganAtDesk(f"{DESK}-{turn_id}", said)
