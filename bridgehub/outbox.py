@@ -219,9 +219,11 @@ class Outbox:
                 return self._take_lines()
             else:
                 self._gathers = True
-                with trio.move_on_at(self._wrote_at + self.gather_s):
-                    await self._news.park()
-                self._gathers = False
+                try:
+                    with trio.move_on_at(self._wrote_at + self.gather_s):
+                        await self._news.park()
+                finally:
+                    self._gathers = False
 
     def ack(self, seq: int) -> None:
         """Forget events up to `seq`; a number that never was is ignored."""

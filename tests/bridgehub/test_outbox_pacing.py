@@ -128,6 +128,28 @@ async def test_anything_but_a_piece_takes_what_gathers_along(
         assert link.texts == ["a", "b", "now"]
 
 
+async def test_a_link_that_ends_while_pieces_gather_leaves_the_next_awake(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with linked(tmp_path) as first:
+        box = first.box
+        await box.put(piece("a"))
+        box.gather_s = MAX_GATHER_S
+        await box.put(piece("b"))
+        await wait_all_tasks_blocked()
+    box.detach()
+    box.attach(1)
+    async with trio.open_nursery() as nursery:
+        second = Link(box)
+        nursery.start_soon(second.run)
+        await wait_all_tasks_blocked()
+        for word in "cd":
+            await box.put(piece(word))
+            await wait_all_tasks_blocked()
+        assert second.texts == ["b", "c", "d"]
+        nursery.cancel_scope.cancel(reason="test done")
+
+
 @pytest.mark.parametrize("seed", range(20))
 async def test_random_links_neither_lose_nor_double(
     tmp_path: Path, autojump_clock: MockClock, seed: int
