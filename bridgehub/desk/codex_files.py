@@ -24,6 +24,9 @@ MAX_ROLLOUTS = 20_000
 
 WHOLE_BYTES = 512 * 1024
 HEAD_BYTES = 192 * 1024
+NAMES_BYTES = 4 * 1024 * 1024
+"""The newest names that are read; older threads keep their first message as a title."""
+
 GROWTH_BYTES = 8 * 1024 * 1024
 
 _NAME = re.compile(r"rollout-.{10,40}-([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.jsonl")
@@ -36,14 +39,12 @@ class CodexGrowth:
     Attributes:
         offset: the place after the last row.
         in_ours: whether that is in the middle of a turn that began here.
-        title: the newest title that the thread got; empty: none.
     """
 
     rows: list[RowParts]
     offset: int
     in_ours: bool
     more: bool
-    title: str = ""
 
 
 @attrs.define(eq=False)
@@ -53,10 +54,35 @@ class CodexFiles:
     home: Path
     _described: Described = attrs.field(factory=lambda: Described(_describe))
     _paths_of: dict[str, str] = attrs.field(factory=dict)
+    _names: dict[str, str] = attrs.field(factory=dict)
+    _names_of: tuple[int, int] = (0, 0)
 
     def sessions(self) -> tuple[list[DeskSession], int]:
         """Return all sessions that can be read, and how many cannot."""
-        return self._described.sessions((path, status) for _, path, status in self._rollouts())
+        found, unreadable = self._described.sessions((path, status) for _, path, status in self._rollouts())
+        names = self.names()
+        return [
+            attrs.evolve(one, title=names[one.native_id]) if one.native_id in names else one for one in found
+        ], unreadable
+
+    def names(self) -> dict[str, str]:
+        """Return the newest names that threads got, from the file to which Codex adds each."""
+        path = self.home / "session_index.jsonl"
+        try:
+            told = os.stat(path)
+            stamp = told.st_size, told.st_mtime_ns
+            if stamp != self._names_of:
+                with open_record(str(path)) as file:
+                    file.seek(max(0, told.st_size - NAMES_BYTES))
+                    rows = map(parse, file.read(NAMES_BYTES).split(b"\n"))
+                    named = (
+                        (row_id(row.get("id")), list_text(row.get("thread_name"))) for row in rows if row
+                    )
+                    self._names = {native_id: name for native_id, name in named if native_id and name}
+                self._names_of = stamp
+        except (OSError, NotReadable):
+            return {}
+        return self._names
 
     def find(self, native_id: str) -> str | None:
         """Return the path of a thread's rollout; None if there is none."""
@@ -97,8 +123,7 @@ class CodexFiles:
                 told = None if row is None else rows.take(row)
                 if told is not None:
                     found.append(told)
-        more = end - offset >= GROWTH_BYTES
-        return CodexGrowth(found, end, rows.in_ours, more, list_text(rows.title))
+        return CodexGrowth(found, end, rows.in_ours, more=end - offset >= GROWTH_BYTES)
 
     def _rollouts(self) -> Iterator[tuple[str, str, os.stat_result]]:
         folders, looked = [str(self.home / "sessions")], 0

@@ -34,13 +34,11 @@ class CodexRows:
 
     Attributes:
         known: further turns that are left out.
-        title: the newest title that the thread got.
     """
 
     leaves_out_ours: bool = False
     in_ours: bool = False
     known: frozenset[str] = frozenset()
-    title: str = ""
     _has_begun: str = ""
 
     def take(self, row: dict[str, Any]) -> RowParts | None:
@@ -50,8 +48,6 @@ class CodexRows:
             return None
         payload, item = told
         at_ms, turn_id = read_time(row.get("timestamp")), _string(payload.get("turn_id"))[:64]
-        if isinstance(payload.get("thread_name"), str):
-            self.title = payload["thread_name"]
         if turn_id in self.known:
             return None
         match payload.get("type"):

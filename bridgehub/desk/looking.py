@@ -89,8 +89,9 @@ def look_at_codex(
     if where is not None and is_now:
         where = attrs.evolve(where, status="busy")
     where = None if where is not None and where.can_join else where
-    new = DeskMark(thread_id, grown.offset, "", rests, grown.in_ours, grown.title or mark.title)
-    title = grown.title if grown.title != mark.title else ""
+    name = files.names().get(thread_id, "")
+    new = DeskMark(thread_id, grown.offset, "", rests, grown.in_ours, name or mark.title)
+    title = name if mark.offset and name != mark.title else ""  # the first look does not report an old name
     return DeskLook(new, where, events, None, grown.more, is_now, title)
 
 

@@ -6,30 +6,22 @@ import signal
 import sys
 from pathlib import Path
 
-import claude_agent_sdk
 import trio
 
 from builderos.commands.resume import program_of
 from tests.e2e.agents import START_S, Agents, begin, end_of, open_agents
+from tests.e2e.desk import CLAUDE, READY, claude_env
 from tests.e2e.world import all_events, open_http
-from tests.standin.anthropic import standin_env
 from tests.standin.openai import codex_env
+from tests.standin.rig import POLL_S
 from tests.support.device import Json
 from tests.support.server import ROOT
 from tests.support.tui import claude_home, open_tui
-
-READY = "/effort"
-"""What Claude Code shows once it takes keys."""
 
 READY_ASKING = "for shortcuts"
 """The same in the mode that asks."""
 
 CODEX = str(program_of("codex", None))
-CLAUDE = str(Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude")
-
-
-def claude_env(agents: Agents) -> dict[str, str]:
-    return standin_env(agents.claude.url, str(agents.home))
 
 
 async def desk_list(agents: Agents, **query: str) -> list[Json]:
@@ -67,6 +59,9 @@ async def test_claude_session_of_a_terminal_is_opened_followed_and_taken_back(pl
                 assert (await end_of(phone, said["turn_id"]))["type"] == "complete"
                 assert "2 user messages" in phone.text(sid, said["turn_id"])
                 start = len(phone.frames)
+                await tui.say("/rename called-at-the-desk")
+                await phone.wait_for("session_updated", title="called-at-the-desk", start=start)
+                start = len(phone.frames)
                 await phone.say("take_over", session_id=sid)
                 ending = await phone.wait_for("session_updated", start=start)
                 assert ending["where"]["ending_by"] == ending["device_id"]
@@ -75,6 +70,10 @@ async def test_claude_session_of_a_terminal_is_opened_followed_and_taken_back(pl
                 ended = await end_of(phone, mine["turn_id"])
                 assert ended["type"] == "complete", ended
                 assert "3 user messages; last: from the phone" in phone.text(sid, mine["turn_id"])
+                await phone.say("rename", session_id=sid, title="called by phone")
+                with trio.fail_after(START_S):
+                    while [one["title"] for one in await desk_list(agents)] != ["called by phone"]:  # noqa: ASYNC110
+                        await trio.sleep(POLL_S)
                 # The way back: our program ends first, and the terminal shows all.
                 command = [
                     sys.executable,

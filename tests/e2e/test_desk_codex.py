@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import trio
 
 from builderos.commands.resume import program_of
 from tests.e2e.agents import ASKING, START_S, Agents, begin, end_of, open_agents
 from tests.e2e.world import all_events, open_http
 from tests.standin.openai import codex_env
-from tests.standin.rig import eventually
+from tests.standin.rig import POLL_S, eventually
 from tests.support.device import Device
 from tests.support.server import ROOT
 from tests.support.tui import Tui, open_tui
@@ -53,6 +54,16 @@ async def open_desk(agents: Agents, sid: str, shows: str) -> AsyncIterator[Tui]:
         yield tui
 
 
+async def listed_as(http: httpx.AsyncClient, title: str) -> None:
+    """Wait until Codex's own record has the title, from which the list of the desk is made."""
+    with trio.fail_after(START_S):
+        while True:
+            found = (await http.get("/api/desk/sessions", params={"agent": "codex"})).json()["sessions"]
+            if [one["title"] for one in found] == [title]:
+                return
+            await trio.sleep(POLL_S)
+
+
 async def said_at_desk(phone: Device, sid: str, tui: Tui, words: str) -> str:
     """Say something at the desk; return the id of its turn once the phone has the turn's end."""
     start = len(phone.frames)
@@ -86,6 +97,12 @@ async def test_terminal_joins_a_live_thread_and_both_sides_see_and_decide_everyt
             mine = await begin(phone, sid, "and from the phone")
             await end_of(phone, mine["turn_id"])
             await tui.wait("3 user messages; last: and from the phone")
+
+            start = len(phone.frames)
+            await tui.say("/rename Called at the desk")
+            await phone.wait_for("session_updated", title="Called at the desk", start=start)
+            await phone.say("rename", session_id=sid, title="Called by phone")
+            await listed_as(http, "Called by phone")
 
             start = len(phone.frames)
             await tui.say("bash touch one.txt")

@@ -78,3 +78,19 @@ def test_rows_of_any_shape_are_left_out(tmp_path: Path) -> None:
     assert len(files.sessions()[0]) == 1
     rows, _ = files.history(str(path), path.stat().st_size, messages=100, size=1 << 20)
     assert list(Turns().all(rows))[-1].at_ms >= 0
+
+
+def test_the_newest_name_of_a_thread_is_its_title(tmp_path: Path) -> None:
+    rollout(tmp_path, ONE, ("hello", "hi"))
+    files = CodexFiles(tmp_path)
+    index = tmp_path / "session_index.jsonl"
+    index.write_text(
+        "".join(f'{{"id":"{ONE}","thread_name":"{name}"}}\n' for name in ("First", "Second")) + "{broken\n"
+    )
+    assert [one.title for one in files.sessions()[0]] == ["Second"]
+    with index.open("a") as file:
+        file.write(f'{{"id":"{ONE}","thread_name":"Third"}}\n')
+    first = look_at_codex(files, tmp_path, ONE, None, is_open=False)
+    assert (first.title, first.mark and first.mark.title) == ("", "Third"), (
+        "the first look does not report an old name"
+    )
