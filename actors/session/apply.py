@@ -218,6 +218,8 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
             if request is not None and request.about == "plan" and event.decision != "deny":
                 # A person who approves a plan wants it carried out: the agent leaves its mode for planning.
                 state.person_mode = None if event.decision != "cancelled" else state.person_mode
+            if turn.cause == DESK and request is not None and event.decision == "deny":
+                turn.denied[request.tool] = event.by_device or ""
             turn.decided[event.request_id] = event
             _drop_oldest(turn.decided, DECIDED_KEPT)
             state.resolved[event.request_id] = event.by_device

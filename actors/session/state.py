@@ -73,6 +73,7 @@ class Turn:
         cause: why it began, if not by a message of a device; `desk`: a terminal works on it.
         is_live: whether the hub reports what the terminal does, since both share the agent's program.
         tools: the calls of a terminal that have not returned.
+        denied: who said no to a terminal's call, by the tool, until a call of it returns.
         encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
     """
 
@@ -92,6 +93,7 @@ class Turn:
     cause: str | None = None
     is_live: bool = False
     tools: dict[str, str] = attrs.field(factory=dict)
+    denied: dict[str, str] = attrs.field(factory=dict)
     answer: AnswerText = attrs.field(factory=AnswerText, init=False, eq=False)
     preview: str = attrs.field(default="", init=False, eq=False)
     may_move: bool = attrs.field(default=False, init=False, eq=False)

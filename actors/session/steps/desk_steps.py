@@ -18,6 +18,7 @@ from actors.events.conversation import (
     Delivery,
     Interrupted,
     Message,
+    Notice,
     Thinking,
     TurnError,
     TurnStarted,
@@ -37,6 +38,7 @@ from bridgehub.protocol.limits import is_flat
 __all__ = [
     "MAX_MESSAGE",
     "MAX_TITLE",
+    "TERMINAL_FIRST",
     "ask_at_desk",
     "desk_seen",
     "end_at_desk",
@@ -58,6 +60,8 @@ MAX_TURN: Final = 4 * 1024 * 1024
 MAX_LEFT: Final = 500
 
 MAX_TITLE: Final = 200
+
+TERMINAL_FIRST: Final = "The terminal answered first, and its answer counted."
 
 LIVE_LATE: Final = 4
 """Newest turns of the hub that the agent's record may not have whole yet."""
@@ -212,6 +216,8 @@ def _returned(step: Step, event: ToolReturned) -> None:
         diff = event.diff if is_flat(event.diff) and len(orjson.dumps(event.diff)) <= MAX_TOOL else None
         output = event.output[:MAX_TOOL]
         step.emit_in_turn(ToolFinished(event.tool_id, name, output, event.is_error, diff=diff))
+        if turn.denied.pop(name, None) is not None and not event.is_error:
+            step.emit_in_turn(Notice("answered_at_desk", TERMINAL_FIRST), device_id=DESK)
 
 
 def end_at_desk(step: Step, *, was_interrupted: bool) -> None:

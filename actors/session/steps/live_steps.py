@@ -12,15 +12,13 @@ from actors.events.conversation import Delivery, Notice, TurnStarted, UserMessag
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
 from actors.session.state import SessionState
-from actors.session.steps.desk_steps import MAX_MESSAGE, MAX_TITLE, end_at_desk
+from actors.session.steps.desk_steps import MAX_MESSAGE, MAX_TITLE, TERMINAL_FIRST, end_at_desk
 from actors.session.steps.step import Step
 from bridgehub.desk.records import DESK
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS
 
 __all__ = ["live_turn_began", "take_live", "take_of_session"]
-
-_TERMINAL_FIRST: Final = "The terminal answered first, and its answer counted."
 
 LIVE_KEPT: Final = 200
 """Turns that the hub reported and that the agent's record may still tell. It is read twice a second."""
@@ -66,7 +64,7 @@ def take_live(step: Step, event: hub.HubEvent) -> bool:
             if event.request_id in turn.requests:
                 step.emit_in_turn(PermissionResolved(event.request_id, "cancelled", DESK), device_id=DESK)
             elif (known := turn.decided.get(event.request_id)) is not None and known.by_device != DESK:
-                step.emit_in_turn(Notice("answered_at_desk", _TERMINAL_FIRST), device_id=DESK)
+                step.emit_in_turn(Notice("answered_at_desk", TERMINAL_FIRST), device_id=DESK)
         case _:
             return False
     return True

@@ -175,6 +175,18 @@ def test_question_of_a_terminal_is_decided_once_on_either_side() -> None:
     assert journal(core) == []
 
 
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_device_hears_that_the_terminal_allowed_what_it_denied(*, ran: bool) -> None:
+    core = finished()
+    core.give(seen(core, Began("a", 5_000, "asks"), where=TERMINAL))
+    core.do(AskAtDesk("desk-1", "Bash", {"command": "ls"}, None, "command", "Run ls"), "desk")
+    core.do(Decide("desk-1", "deny"))
+    core.reload()
+    called, returned = ToolCalled(5_001, "t", "Bash", {}), ToolReturned(5_002, "t", "a.txt", not ran)
+    words = core.give(seen(core, called, returned, where=TERMINAL))
+    assert words == ["tool_started", "tool_finished", *(["notice"] if ran else [])]
+
+
 def test_rewind_marks_what_was_left() -> None:
     core = finished()
     core.give(seen(core, *turn("a")))
