@@ -62,6 +62,17 @@ class Cursor:
             self.position = taken.items[-1].seq
         return taken
 
+    def take_nowait(self) -> EventBatch | None:
+        """Return all that follows the position and move to the head, if the tail has it; None, and no move, otherwise.
+
+        Only for a reader without a pace.
+        """
+        whole = self.tail.read_nowait(self.position)
+        if whole is None or not whole.items or whole.items[-1].seq < self.tail.head_seq:
+            return None
+        self.position = whole.items[-1].seq
+        return whole
+
     async def _page(self) -> EventBatch:
         tail = self.tail
         # Not past the tail's head: what is committed but not published yet may not be seen before its answer.

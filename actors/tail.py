@@ -158,6 +158,11 @@ class Tail:
         return tuple(self._listeners)
 
     @property
+    def listener_count(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
+    @property
     def is_watched(self) -> bool:
         """Whether anybody listens."""
         return bool(self._listeners)

@@ -73,6 +73,8 @@ class FrameStream(PutBackStream):
     Bytes that follow the upgrade request directly are held back until the answer is written: before that,
     trio-websocket would take them for a part of the request and drop them.
 
+    `send_frames_nowait` may leave a rest of a frame. It is written before anything else.
+
     A write that is cancelled or times out may have written half a frame, so it closes the stream forcefully.
 
     If a peer's frames are refused, it gets our close frame, and the stream stays open for the listener to drain:
@@ -101,6 +103,7 @@ class FrameStream(PutBackStream):
         self.timed_out = False
         self._lock = trio.Lock()
         self._closing = False
+        self._rest = b""
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Return the upgrade request's head, and after its answer the following bytes."""
@@ -156,6 +159,7 @@ class FrameStream(PutBackStream):
             if is_close(data):
                 self._closing = True
                 self.reader.close()
+            await self._write_rest()
             await self._write(data)
         if self._answered is not None:
             self._answered.set()
@@ -177,12 +181,40 @@ class FrameStream(PutBackStream):
         try:
             if self._closing:
                 return False
+            await self._write_rest()
             taken = self._write_nowait(frames)
             if taken < len(frames):
                 await self._write(memoryview(frames)[taken:])
             return True
         finally:
             self._lock.release()
+
+    @property
+    def can_send_now(self) -> bool:
+        """Whether nobody writes, and nothing has to be written first."""
+        return not (self._closing or self._rest or self._lock.locked())
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether the next write takes a rest along."""
+        return bool(self._rest)
+
+    def send_frames_nowait(self, frames: bytes) -> bool:
+        """Write whole frames if `can_send_now`; False if a rest is left, which the next write of any kind takes along.
+
+        If the device is gone, that write raises.
+        """
+        try:
+            taken = self._write_nowait(frames)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            taken = 0
+        self._rest = frames[taken:]
+        return not self._rest
+
+    async def _write_rest(self) -> None:
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            await self._write(rest)
 
     def _write_nowait(self, frames: bytes) -> int:
         """Write as much as a bare socket accepts at once; return how much that was."""

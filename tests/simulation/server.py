@@ -72,8 +72,13 @@ class _LineSocket:
 class _Frames(FrameStream):
     """The connection's own stream, with its way past the loop: what the line takes at once is not waited for."""
 
+    chaos: Chaos | None = None
+
     def _write_nowait(self, frames: bytes) -> int:
         assert isinstance(self.inner, End)
+        chaos = self.chaos
+        if chaos is not None and chaos.plan.knobs.partial_writes and not chaos.healed:
+            frames = frames[: chaos.chance.randint(0, len(frames))]
         return len(frames) if self.inner.send_nowait(frames) else 0
 
 
@@ -224,6 +229,7 @@ class SimServer:
     async def _converse(self, end: End, key: str) -> None:
         assert self._deps is not None
         frames = _Frames(end, b"", b"", WRITE_S)
+        frames.chaos = self.chaos
         socket: Any = _LineSocket(end, frames)
         sign_in = SignIn(SignIns(self.devices), "127.0.0.1", key)
         connection = ConnectionV3(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import attrs
 import trio
@@ -44,6 +44,10 @@ async def starting_point(
         return view.head_seq, "snapshot"
     first = await journal.first_seq_of_turns(session_id, history)
     return min(first - 1, view.head_seq), "snapshot"
+
+
+WRITTEN_AT_ONCE: Final = 8
+"""With more listeners than this each is written by its own task: a session's commit must not hold up the loop."""
 
 
 class AttachedConnection(Protocol):
@@ -143,10 +147,25 @@ class DeviceAttachment(SessionFollower):
             return frames + self._storage_failed(error)
         self.failing = False
         if taken.items:
-            self.on_taken(self.session_id, taken.items[-1].seq)
-            if self.rendered is not None:
-                self.rendered.note(taken.items)
+            self._note_taken(taken)
         return frames + encode_round(taken) if frames else encode_round(taken)
+
+    def _note_taken(self, taken: EventBatch) -> None:
+        self.on_taken(self.session_id, taken.items[-1].seq)
+        if self.rendered is not None:
+            self.rendered.note(taken.items)
+
+    def take_nowait(self) -> bytes | None:
+        """Return events that the tail has, for a device without a pace; None, and nothing taken, if there is more to do."""
+        tail, cursor = self.tail, self.cursor
+        is_plain = cursor.pace_s <= 0 and not self.failing and not self.is_lost
+        if not is_plain or tail.news_version != self._news_version or tail.listener_count > WRITTEN_AT_ONCE:
+            return None
+        taken = cursor.take_nowait()
+        if taken is None:
+            return None
+        self._note_taken(taken)
+        return encode_round(taken)
 
     def due(self, now: float) -> float:
         """Implements `transport.websocket.writer.RoundSource`."""

@@ -101,7 +101,7 @@ class SessionFollower(ABC):
         if self._changed is not None:
             self._changed.set()
         if self.active and not self.stays_held():
-            self.writer.mark_ready(self)
+            self.writer.mark_ready(self, self.take_nowait)
 
     def stays_held(self) -> bool:
         """Return whether news wait behind something that is held anyway: then there is nothing to send yet."""
@@ -116,6 +116,10 @@ class SessionFollower(ABC):
             "session %s: cannot be read for device %s: %s", self.session_id, self.own.device_id, error
         )
         return True
+
+    def take_nowait(self) -> bytes | None:
+        """Return what `take` would if that needs no waiting; None, and nothing taken, otherwise."""
+        return None
 
     @abstractmethod
     async def take(self, now: float) -> bytes:
