@@ -42,7 +42,7 @@ __all__ = ["main"]
 READY_S = 5.0
 """How long a hub may take until its socket takes connections."""
 
-PRELOAD_AFTER_S = 3.0
+PRELOAD_AFTER_S = 1.5
 """How long nobody wants a hub until modules are imported: the agent that was just started needs the processor first."""
 
 FORGET_AFTER_S = 600.0

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import trio
 from claude_agent_sdk import (
     ClaudeAgentOptions,
     ClaudeSDKClient,
@@ -40,6 +41,9 @@ class _Claude:
         if not ask.fresh:
             return await _turn(self.client, ask, go_us)
         async with ClaudeSDKClient(self.options) as client:
+            if ask.warm_s is not None:
+                await trio.sleep(ask.warm_s)
+                go_us = now_us()
             timed = await _turn(client, ask, go_us)
         return timed  # noqa: RET504 - mypy takes the block for one that may swallow errors
 

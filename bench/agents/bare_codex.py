@@ -112,6 +112,9 @@ class _Turns:
             assert self.kept is not None
             return await self.kept.turn(ask, go_us)
         codex = await self.open()
+        if ask.warm_s is not None:
+            await trio.sleep(ask.warm_s)
+            go_us = now_us()
         timed = await codex.turn(ask, go_us)
         assert codex.process.stdin is not None
         await codex.process.stdin.aclose()  # which ends it

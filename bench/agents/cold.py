@@ -20,17 +20,24 @@ AGENTS = (CLAUDE, CODEX)
 
 MAX_COLD_RATIO = 1.25
 MAX_WARMED_MS = 20.0
-"""After `warm` and some typing the first piece may come this much later than a warm turn's."""
+"""After `warm` and some typing the first piece may come this much later than the bare program's."""
 
 _US_PER_MS = 1000.0
 
 
 @attrs.frozen
 class Fresh:
-    """One round: a fresh conversation of the bare program, one of ours, one of ours after `warm`, and a warm turn."""
+    """One round.
+
+    Attributes:
+        bare, cold: a fresh conversation of the bare program, and of ours.
+        bare_warmed, warmed: the same with the program started before: the bare one itself, ours by `warm`.
+        warm: a later turn of ours.
+    """
 
     bare: Timed
     cold: Timed
+    bare_warmed: Timed
     warmed: Timed
     warm: Timed
 
@@ -64,16 +71,16 @@ async def _measure(agent: Agent, plan: Plan, folder: Path, say: Callable[[str], 
         for number in range(plan.cold_pairs + 1):
             say(f"{agent.name}, fresh sessions, round {number} of {plan.cold_pairs}")
             bare, cold = await chains.pair_of(fresh, number)
-            warmed = await chains.turn(chains.ours, attrs.evolve(fresh, warm_s=plan.typing_s))
-            rounds.append(Fresh(bare, cold, warmed, await chains.turn(chains.ours, ask)))
+            both = await chains.pair_of(attrs.evolve(fresh, warm_s=plan.typing_s), number)
+            rounds.append(Fresh(bare, cold, *both, await chains.turn(chains.ours, ask)))
     return rows_of(agent.name, plan, rounds[1:])
 
 
 def rows_of(name: str, plan: Plan, rounds: Sequence[Fresh]) -> list[Row]:
     """Return an agent's rows. Raises BenchError if there are no rounds."""
-    bare, cold, warmed, warm = (
+    bare, cold, bare_warmed, warmed, warm = (
         [timed.first_us / _US_PER_MS for timed in column]
-        for column in zip(*((one.bare, one.cold, one.warmed, one.warm) for one in rounds), strict=True)
+        for column in zip(*(attrs.astuple(one, recurse=False) for one in rounds), strict=True)
     )
     longer = Target(MAX_COLD_RATIO, at_most=True)
     later = Target(MAX_WARMED_MS, at_most=True, of="difference")
@@ -81,5 +88,19 @@ def rows_of(name: str, plan: Plan, rounds: Sequence[Fresh]) -> list[Row]:
     after = f"{title}, {plan.typing_s:g} s after `warm`"
     return [
         Row(title, "ms", spread(cold), spread(bare), ratios(cold, bare), longer, differences(cold, bare)),
-        Row(after, "ms", spread(warmed), spread(warm), target=later, difference=differences(warmed, warm)),
+        Row(
+            f"{after}, against the bare program",
+            "ms",
+            spread(warmed),
+            spread(bare_warmed),
+            target=later,
+            difference=differences(warmed, bare_warmed),
+        ),
+        Row(
+            f"{after}, against a warm turn",
+            "ms",
+            spread(warmed),
+            spread(warm),
+            difference=differences(warmed, warm),
+        ),
     ]

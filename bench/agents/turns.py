@@ -31,7 +31,7 @@ class Ask:
         words: how many must come.
         limit_s: when it is given up.
         fresh: do it in a new conversation, with a program that is not there yet.
-        warm_s: tell our server so long before that a message may come; None if it does not hear of it.
+        warm_s: start the program so long before, ours by a word to the server; None: start it with the prompt.
     """
 
     prompt: str

@@ -31,14 +31,16 @@ def timed(first_ms: int) -> Timed:
 
 def test_a_fresh_session_is_held_against_the_bare_program_and_a_warmed_one_against_a_warm_turn() -> None:
     rounds = [
-        Fresh(bare=timed(200), cold=timed(300), warmed=timed(60), warm=timed(50)),
-        Fresh(bare=timed(400), cold=timed(400), warmed=timed(90), warm=timed(50)),
+        Fresh(timed(200), timed(300), bare_warmed=timed(55), warmed=timed(60), warm=timed(50)),
+        Fresh(timed(400), timed(400), bare_warmed=timed(80), warmed=timed(90), warm=timed(50)),
     ]
-    fresh, after = rows_of("codex", Plan(), rounds)
+    fresh, bare, after = rows_of("codex", Plan(), rounds)
     assert fresh.ratio == Spread(1.25, 1.0, 1.5)
     assert fresh.met is True
+    assert bare.difference == Spread(7.5, 5, 10)
+    assert bare.met is True
     assert after.difference == Spread(25, 10, 40)
-    assert after.met is False
+    assert after.met is None
 
 
 async def test_a_fresh_session_is_timed_in_all_three_ways(
@@ -47,7 +49,7 @@ async def test_a_fresh_session_is_timed_in_all_three_ways(
     monkeypatch.setattr(cold, "AGENTS", (CODEX,))
     with trio.fail_after(LIMIT_S):
         rows = await cold.measure_cold(SMALL, tmp_path_factory.mktemp("c"), say)
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert all(row.measured.low > 0 and row.against is not None and row.against.low > 0 for row in rows)
 
 
