@@ -24,6 +24,7 @@ class Chaos:
 
     Attributes:
         chance: for what the plan leaves open; drawn from in the order of the run, so the same each time.
+        sockets: the chance of how much a socket takes at once.
         strike: does what a fault of that kind does.
         healed: no fault strikes any more.
         scope: the whole run, for one that does not end.
@@ -32,6 +33,7 @@ class Chaos:
     plan: Plan
     tracing: bool = False
     chance: Random = attrs.field(init=False)
+    sockets: Random = attrs.field(init=False)
     violations: list[str] = attrs.field(factory=list)
     trace: list[str] = attrs.field(factory=list)
     struck: list[FaultKind] = attrs.field(factory=list)
@@ -45,6 +47,7 @@ class Chaos:
 
     def __attrs_post_init__(self) -> None:
         self.chance = Random(f"run {self.plan.seed}")
+        self.sockets = Random(f"sockets {self.plan.seed}")
         for fault in self.plan.faults:
             if fault.at_tick:
                 self._due.setdefault(fault.at_tick, []).append(fault)

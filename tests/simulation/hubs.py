@@ -153,7 +153,7 @@ class HubProcess:
         """Write to a wire as to a socket, which may take only a part."""
         chaos, end = self.chaos, cast("End", stream)
         if chaos.plan.knobs.partial_writes and not chaos.healed:
-            data = data[: chaos.chance.randint(0, len(data))]
+            data = data[: chaos.sockets.randint(0, len(data))]
         try:
             return len(data) if end.send_nowait(data) else 0
         except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -78,7 +78,7 @@ class _Frames(FrameStream):
         assert isinstance(self.inner, End)
         chaos = self.chaos
         if chaos is not None and chaos.plan.knobs.partial_writes and not chaos.healed:
-            frames = frames[: chaos.chance.randint(0, len(frames))]
+            frames = frames[: chaos.sockets.randint(0, len(frames))]
         return len(frames) if self.inner.send_nowait(frames) else 0
 
 
