@@ -99,11 +99,9 @@ async def test_a_second_sigterm_does_not_cut_the_orderly_end(tmp_path: Path) -> 
 async def test_a_forced_interrupt_kills_the_agent_but_not_the_hub(tmp_path: Path) -> None:
     async with unruly_hub(tmp_path) as (_, reader, program):
         pids = await spawn(reader)
-        start = trio.current_time()
         await reader.link.send(InterruptTurn("t1"))
         (end,) = await reader.read_until(*ENDS)
         assert end.event == TurnStopped("t1")
-        assert trio.current_time() - start < 2.0
         assert not any(map(lives, pids))
         assert lives(program.pid)
         assert text_of(await reader.turn("t2", "environment"))

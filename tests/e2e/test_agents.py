@@ -179,11 +179,11 @@ async def test_an_interrupt_from_the_second_device_ends_the_tree(place: Path) ->
             await until_written(files)
             commands = [psutil.Process(int(file.read_text())) for file in files]
             hub = hubs_of(at.server.data)[agent]
-            with trio.fail_after(2):
+            with trio.fail_after(20):
                 await two.say("interrupt", session_id=agent)
                 stopped = await one.wait_for("interrupted", start=0, turn_id=said["turn_id"])
             assert stopped["by_device"] == "mac"
-            await wait_processes_gone(commands, 2)
+            await wait_processes_gone(commands)
             programs = programs_of(hub)
             said = await begin(one, agent, "and now?")
             end = await end_of(one, said["turn_id"])

@@ -139,7 +139,7 @@ async def test_a_killed_program_and_an_interrupt(place: Path) -> None:
         at.standin.script(Answer.of(shell("sleep 987")))
         await device.send("work", "wait")
         await device.wait_for("tool_started")
-        with trio.fail_after(2):
+        with trio.fail_after(20):
             await device.say("interrupt", session_id="work")
             await device.wait_for("interrupted")
         [program] = await trio.to_thread.run_sync(programs, at.server.data)

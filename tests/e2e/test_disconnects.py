@@ -131,7 +131,7 @@ async def test_slow_devices_slow_nobody_and_cost_little(place: Path) -> None:
         slowest, most = max(took for took, _ in usual), max(rss for _, rss in usual)
         grown = memory - most
         assert grown < SLOW * MOST_BYTES, f"{grown / SLOW / 1e6:.1f} MB each"
-        assert took < 2 * slowest + 1, f"{took:.2f} s instead of {slowest:.2f} s"
+        assert took < 2 * slowest + 4, f"{took:.2f} s instead of {slowest:.2f} s"
         assert all(device.positions["trip"][1] < fast.positions["trip"][1] for device in slow)
         await fast.ask("trip", "the last")
         async with open_http(server) as http:

@@ -58,7 +58,7 @@ async def test_two_devices_configure_and_see_the_same(shared: Shared, sid: str) 
             await one.say("configure", session_id=sid, settings={"model": f"echo-{1 + number % 2}"})
             await two.say("configure", session_id=sid, settings={"effort": ("low", "high", "medium")[number]})
         for device in (one, two):
-            with trio.fail_after(5):  # noqa: ASYNC912 - waits for its condition
+            with trio.fail_after(30):  # noqa: ASYNC912 - waits for its condition
                 while len(device.events(sid, "session_updated")) < 6:
                     await device.wait_for("session_updated", start=len(device.frames))
         seen = [

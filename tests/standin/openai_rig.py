@@ -92,6 +92,10 @@ class CodexRig(DriverRig[CodexDriver, CodexSink]):
                 continue
         return found
 
+    def main_program(self) -> int:
+        """Return the process ID of the program that a driver started: the oldest that runs."""
+        return int(min(self.programs(), key=psutil.Process.create_time).pid)
+
     def runs(self, name: str) -> bool:
         """Tell whether a program of that name is among them."""
         for process in self.programs():

@@ -104,7 +104,7 @@ async def test_names_are_found_in_a_repository_and_without_one(tmp_path: Path) -
         (world.folder / ".gitignore").write_text("build/\n")
         (world.folder / "build").mkdir()
         (world.folder / "build" / "quokka.js").touch()
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while len(told := (await world.files(q="quokka"))["entries"]) < 2:
                 pass
     assert [(one["path"], one["ignored"], one["kind"]) for one in told] == [

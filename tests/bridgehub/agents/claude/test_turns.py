@@ -97,7 +97,7 @@ async def test_interrupt_ends_the_turn_and_the_next_works(tmp_path: Path) -> Non
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "one", sink)
             await sink.until(lambda seen: seen.text() == "begun ")
-            with trio.fail_after(2):
+            with trio.fail_after(20):
                 await driver.interrupt()
         assert sink.text() == "begun "
         pids = program_pids(rig.agent_session_id)
@@ -144,7 +144,7 @@ async def test_a_cancelled_turn_leaves_no_program_that_goes_on(tmp_path: Path) -
             nursery.start_soon(rig.turn, driver, "one", sink)
             await sink.until(lambda seen: seen.text() == "begun ")
             nursery.cancel_scope.cancel()
-        with trio.fail_after(4), trio.CancelScope() as cancelled:
+        with trio.fail_after(20), trio.CancelScope() as cancelled:
             cancelled.cancel()  # as in a hub that is being stopped
             await driver.aclose()
         assert program_pids(rig.agent_session_id) == []

@@ -265,6 +265,6 @@ async def _interrupted(
             ends.append((await rig.turn(driver, "run", sink))[0])
 
         await eventually(moment)
-        with trio.fail_after(2):
+        with trio.fail_after(20):
             await driver.interrupt()
     return ends[0]

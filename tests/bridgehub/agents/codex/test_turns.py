@@ -47,11 +47,11 @@ async def test_the_second_turn_has_context_and_the_same_program(tmp_path: Path) 
         driver = rig.driver()
         _, sink = await rig.turn(driver, "first")
         assert sink.memory["thread_id"]
-        before = rig.programs()
+        before = rig.main_program()
         _, again = await rig.turn(driver, "second")
         assert rig.standin.requests[-1].user_texts == ("first", "second")
         assert again.memory == {}
-        assert {process.pid for process in before} <= {process.pid for process in rig.programs()}
+        assert rig.main_program() == before
 
 
 async def test_a_new_driver_resumes_the_thread_with_its_settings(tmp_path: Path) -> None:
@@ -113,6 +113,7 @@ async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(
         await person.aclose()
         rollout.write_bytes(whole)
         driver.spec = rig.spec(agent_memory=sink.memory)
+        monkeypatch.undo()  # a good start may take its time
         end, again = await rig.turn(driver, "second")
         assert isinstance(end, TurnDone)
         assert rig.standin.requests[-1].user_texts == ("first", "second")
@@ -168,9 +169,9 @@ async def test_a_program_that_was_warmed_up_takes_the_first_message(tmp_path: Pa
         driver, warm = rig.driver(), CodexSink()
         await driver.warm_up(Prompt("", "", "", 0, setup=Setup(MODEL)), warm)
         assert (warm.events, rig.standin.requests) == ([], [])
-        before = {process.pid for process in rig.programs()}
+        before = rig.main_program()
         _, sink = await rig.turn(driver, "first", setup=Setup(MODEL))
-        assert before <= {process.pid for process in rig.programs()}
+        assert rig.main_program() == before
         assert sink.memory == {}, "it was remembered before"
         await driver.aclose()
         later = rig.driver(agent_memory=warm.memory)
@@ -192,13 +193,13 @@ async def test_an_interrupt_and_the_next_turn(tmp_path: Path) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(rig.turn, driver, "go on", sink)
             await sink.until(lambda seen: seen.text() == "endless ")
-            with trio.fail_after(2):
+            with trio.fail_after(20):
                 await driver.interrupt()
-        before = {process.pid for process in rig.programs()}
+        before = rig.main_program()
         end, after = await rig.turn(driver, "and now")
         assert isinstance(end, TurnDone)
         assert "last: and now" in after.text()
-        assert before <= {process.pid for process in rig.programs()}, "the program stays warm"
+        assert rig.main_program() == before, "the program stays warm"
 
 
 @pytest.mark.parametrize("moment", ["at once", "in the start", "before the answer"])

@@ -200,7 +200,7 @@ async def test_an_interrupt_ends_the_whole_tree(tmp_path: Path) -> None:
             nursery.start_soon(driver.run_turn, Prompt("t1", "m1", "hang", 0), sink)
             await eventually(lambda: (tmp_path / "pids").exists() and len(left_in(tmp_path)) == 2)
             pids = left_in(tmp_path)
-            with trio.fail_after(2):
+            with trio.fail_after(20):
                 await driver.interrupt()
                 await eventually(lambda: all(is_gone(pid) for pid in pids))
     end, _ = await turn(relay_spec(tmp_path), "again")
