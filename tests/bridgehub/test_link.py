@@ -201,11 +201,11 @@ async def test_a_stalled_turn_is_given_up_and_a_working_one_is_not(tmp_path: Pat
         await reader.link.send(prompt("t1", "/words 60 10"))
         await reader.read()
         await reader.link.aclose()
-        start = trio.current_time()
         with trio.fail_after(20):
             await opened.over.wait()
-        assert trio.current_time() - start > 0.55  # the turn's 0.6 s, then the idle limit
-    assert b"turn_done" in (tmp_path / "left").read_bytes()
+    left = (tmp_path / "left").read_bytes()
+    assert b"w59 " in left
+    assert b"turn_done" in left
 
 
 async def test_a_hanging_turn_is_given_up(tmp_path: Path) -> None:

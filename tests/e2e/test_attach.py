@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.e2e.world import Shared, all_events, open_http, story_of
+from tests.e2e.world import ENDLESS, Shared, all_events, open_http, story_of
 from tests.support.device import Device
 
 
@@ -172,7 +172,7 @@ async def test_attaching_again_in_mid_stream_leaves_no_gap(shared: Shared, sid: 
     """What is between two answers `attached` is whole, and so is the last. The turn ends only if the test says so."""
     async with shared.device() as device, open_http(shared) as http:
         await device.attach(sid, agent="echo")
-        await device.send(sid, "/words 3000 50")
+        await device.send(sid, ENDLESS)
         for _ in range(10):
             await device.wait_for("message")
             await device.attach(sid, after=device.after(sid))

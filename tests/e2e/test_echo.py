@@ -75,29 +75,22 @@ async def test_20000_words_to_three_devices(shared: Shared, sid: str) -> None:
 async def test_words_at_a_pace(shared: Shared, sid: str) -> None:
     async with shared.device() as device:
         await device.attach(sid, agent="echo")
-        await device.send(sid, "/words 40 12.5")
-        await device.wait_for("message")
         begin = trio.current_time()
-        await device.wait_for("complete")
-        took = trio.current_time() - begin
-    assert 0.4 < took < 2.0, "39 times 12.5 ms"
+        await device.ask(sid, "/words 40 12.5")
+        assert trio.current_time() - begin > 39 * 0.0125
 
 
 async def test_clock(shared: Shared, sid: str) -> None:
     async with shared.device() as device:
         await device.attach(sid, agent="echo")
+        begin_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         end = await device.ask(sid, "/clock 50 4")
         text = device.text(sid, end["turn_id"])
         assert re.fullmatch(r"(\d+ ){50}", text)
         times = [int(word) for word in text.split()]
         assert times == sorted(times)
-        for number, at in enumerate(times):
-            assert at - times[0] >= number * 4000 - 10_000, (
-                "not before its time, but for a pause of the machine"
-            )
-        assert times[-1] - times[0] < 2_000_000
-        now_us = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        assert 0 < now_us - times[-1] < 60_000_000, "the clock of this machine"
+        assert all(at >= begin_us + number * 4000 for number, at in enumerate(times)), "none before its time"
+        assert times[-1] <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000, "the clock of this machine"
 
 
 async def test_hang_until_interrupted(shared: Shared, sid: str) -> None:
@@ -105,7 +98,7 @@ async def test_hang_until_interrupted(shared: Shared, sid: str) -> None:
         await device.attach(sid, agent="echo")
         await device.send(sid, "/hang")
         consumed = await device.wait_for("delivery", state="consumed")
-        with trio.fail_after(2):
+        with trio.fail_after(20):
             await device.say("interrupt", session_id=sid)
             await device.wait_for("interrupted", turn_id=consumed["turn_id"])
         end = await device.ask(sid, "/turns")

@@ -46,8 +46,8 @@ async def test_what_cannot_be_forked(shared: Shared, sid: str) -> None:
     async with shared.device() as device, open_http(shared) as http:
         await device.attach(sid, agent="echo")
         end = await device.ask(sid, "one")
-        await device.send(sid, "/hang")
-        running = (await device.wait_for("turn_started", start=len(device.frames) - 2))["turn_id"]
+        await device.send(sid, "/hang", message_id="hang")
+        running = (await device.wait_for("turn_started", start=0, message_id="hang"))["turn_id"]
         call = f"/api/sessions/{sid}/fork"
         fresh = await http.post(call, json={"after_turn": None})
         assert fresh.status_code == 201

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.world import Shared, open_http
+from tests.e2e.world import ENDLESS, Shared, open_http
 
 HOSTILE = "**bold** <script>alert(1)</script> [x](javascript:alert(1))"
 
@@ -28,7 +28,7 @@ async def test_a_frame_follows_the_end_of_a_turn(shared: Shared, sid: str) -> No
 async def test_an_interrupted_answer_is_rendered(shared: Shared, sid: str) -> None:
     async with shared.device() as device:
         await device.attach(sid, agent="echo", html=True)
-        await device.send(sid, "/words 1000 20")
+        await device.send(sid, ENDLESS)
         await device.wait_for("message")
         await device.say("interrupt", session_id=sid)
         end = await device.wait_for("interrupted")

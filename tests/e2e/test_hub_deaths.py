@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from tests.e2e.world import (
+    ENDLESS,
     Shared,
     all_events,
     hubs_of,
@@ -36,7 +37,7 @@ async def test_a_hub_killed_while_idle(shared: Shared, sid: str) -> None:
 async def test_a_hub_killed_in_mid_turn(shared: Shared, sid: str) -> None:
     async with shared.device() as device, open_http(shared) as http:
         await device.attach(sid, agent="echo")
-        await device.send(sid, "/words 10000 2")
+        await device.send(sid, ENDLESS)
         await device.wait_for("message")
         await device.send(sid, "/turns", message_id="next")
         hubs_of(shared.data)[sid].kill()
@@ -145,7 +146,7 @@ async def test_a_hub_that_is_stopped_does_not_hold_up_an_interrupt(shared: Share
         await device.wait_for("delivery", state="consumed")
         hubs_of(shared.data)[sid].send_signal(signal.SIGSTOP)
         await device.say("interrupt", session_id=sid)
-        await device.wait_for("interrupted", limit_s=4)
+        await device.wait_for("interrupted")
         end = await device.ask(sid, "/turns")
         assert device.text(sid, end["turn_id"]) == "turns=2"
 
@@ -155,7 +156,8 @@ async def test_a_queue_across_a_restart(place: Path, how: str) -> None:
     async with open_server(place) as server:
         async with server.device() as device:
             await device.attach("trip", agent="echo")
-            await device.send("trip", "/words 60 5")
+            await device.send("trip", "/ask may I")
+            asked = await device.wait_for("permission_requested")
             for number in range(3):
                 await device.send("trip", "/turns", message_id=f"m{number}")
             await device.say("cancel", session_id="trip", message_id="m1")
@@ -164,6 +166,8 @@ async def test_a_queue_across_a_restart(place: Path, how: str) -> None:
         await server.restart()
         async with server.device() as device:
             await device.attach("trip")
+            request = {"request_id": asked["request_id"], "decision": "allow"}
+            await device.say("decide", session_id="trip", **request)
             last = await device.wait_for("turn_started", start=0, message_id="m2")
             await device.wait_for("complete", start=0, turn_id=last["turn_id"])
             texts = [device.text("trip", event["turn_id"]) for event in device.events("trip", "complete")]

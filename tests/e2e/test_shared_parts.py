@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.world import all_events, hubs_of, open_http, story_of
+from tests.e2e.world import ENDLESS, all_events, end_turn, hubs_of, open_http, story_of, words_of
 from tests.support.device import Closed, Device
 from tests.support.flawed import REVIVE_S, Flaws
 from tests.support.server import Server, open_server
@@ -93,7 +93,7 @@ async def test_a_crash_of_a_shared_part_ends_the_process(place: Path, part: str)
         async with server.device() as device:
             await device.attach("trip", agent="echo")
             await device.ask("trip", "before")
-            await device.send("trip", "/words 300 4", message_id="m")
+            await device.send("trip", ENDLESS, message_id="m")
             await device.wait_for("message", session_id="trip")
             hub = hubs_of(server.data)["trip"]
             flaws.turn_on(part)
@@ -115,6 +115,8 @@ async def test_a_crash_of_a_shared_part_ends_the_process(place: Path, part: str)
         async with server.device() as device:
             attached = await device.attach("trip", after={"epoch": 1, "seq": seen[-1]["seq"]})
             assert attached["replay"] == "ok"
-            await device.wait_for("complete", session_id="trip", start=0)
+            end = await end_turn(device, "trip")
             async with open_http(server) as http:
-                assert story_of(seen + device.events("trip")) == story_of(await all_events(http, "trip"))
+                whole = story_of(await all_events(http, "trip"))
+                assert story_of(seen + device.events("trip")) == whole
+                assert words_of(whole.text(end["turn_id"])) > 1

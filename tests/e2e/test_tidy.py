@@ -48,8 +48,8 @@ async def test_a_renewed_agent_knows_what_was_said(shared: Shared, sid: str) -> 
         assert (await device.wait_for("notice"))["code"] == "renewed"
         end = await device.ask(sid, "/turns")
         assert device.text(sid, end["turn_id"]) == "turns=2"
-        await device.send(sid, "/hang")
-        await device.wait_for("delivery", state="consumed", start=len(device.frames) - 3)
+        await device.send(sid, "/hang", message_id="hang")
+        await device.wait_for("delivery", state="consumed", start=0, message_id="hang")
         await device.say("renew", session_id=sid)
         assert (await device.wait_for("rejected"))["code"] == "busy"
         await device.say("interrupt", session_id=sid)

@@ -22,11 +22,13 @@ from tests.support.device import TURN_ENDS, Device, Json, open_device
 from tests.support.server import ROOT, processes_of
 
 __all__ = [
+    "ENDLESS",
     "HEARTBEAT_S",
     "Place",
     "Shared",
     "Story",
     "all_events",
+    "end_turn",
     "hubs_of",
     "kinds_of_turn",
     "open_http",
@@ -35,12 +37,16 @@ __all__ = [
     "story_of",
     "story_up_to",
     "wait_processes_gone",
+    "words_of",
 ]
 
 HEARTBEAT_S = 0.25
 """Of the shared server: short, so that a test of heartbeats is."""
 
 PIECES = ("message", "thinking")
+
+ENDLESS = "/words 100000 5"
+"""A turn that waits for its test: it continues until it is interrupted (`end_turn`)."""
 
 
 class Place(Protocol):
@@ -208,6 +214,19 @@ def kinds_of_turn(frames: Iterable[Json], turn_id: str) -> list[str]:
     ends = [kind for kind in kinds if kind in TURN_ENDS]
     assert len(ends) <= 1, f"several ends: {kinds}"
     return kinds
+
+
+async def end_turn(device: Device, session_id: str) -> Json:
+    """End a session's turn; return its last event."""
+    await device.say("interrupt", session_id=session_id)
+    return await device.wait_for("interrupted", session_id=session_id)
+
+
+def words_of(text: str) -> int:
+    """Return how many words of `/words` a text has; an AssertionError if one is missing or double."""
+    words = text.split()
+    assert words == [f"w{number}" for number in range(len(words))]
+    return len(words)
 
 
 def sha256(text: str) -> str:

@@ -31,7 +31,10 @@ from tests.torture.town import Town, Victim, config_of
 
 WORDS = "".join(f"w{i} " for i in range(200))
 SLOW = "/words 200 10"
-"""Two seconds of pieces: it still runs when the last session has come to its step."""
+"""Two seconds of pieces: it ends whole when others die."""
+
+ENDLESS = "/words 100000 10"
+"""A turn that certainly runs when its hub dies."""
 
 LIMIT_S = 40.0
 """How long the end of a turn is waited for."""
@@ -69,8 +72,8 @@ class Stage:
     async def see(self, step: str, kind: str, **fields: Any) -> Json:
         return await self.device.wait_for(kind, session_id=step, start=0, **fields)
 
-    async def set_up(self) -> None:
-        """Bring each session to the step that it is named after, those that do not hold still last."""
+    async def set_up(self, words: str) -> None:
+        """Bring each session to the step that it is named after, those that do not hold still last; they say `words`."""
         device = self.device
         for step in ("handed", "queued", "consumed", "permission", "end", "mid", "first", "accepted"):
             await device.attach(step, agent="echo")
@@ -94,10 +97,10 @@ class Stage:
         await self.see("permission", "permission_requested")
         await self.send("end", "hello")
         await self.see("end", "complete")
-        await self.send("mid", SLOW)
+        await self.send("mid", words)
         for _ in range(20):
             await device.wait_for("message", session_id="mid")
-        await self.send("first", SLOW)
+        await self.send("first", words)
         await self.see("first", "message")
         await self.send("accepted", "/turns")
 
@@ -158,7 +161,7 @@ async def test_every_step(tmp_path_factory: pytest.TempPathFactory, victims: fro
         town.up.set()
         async with server.device() as device, server.device() as other:
             stage = Stage(town, device)
-            await stage.set_up()
+            await stage.set_up(ENDLESS if "hub" in victims else SLOW)
             steps = list(stage.accepted)
             stage.strike(victims)
             if "server" in victims:

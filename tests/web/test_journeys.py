@@ -117,7 +117,7 @@ def test_stop_ends_a_turn(visitors: Visitors, sid: str) -> None:
     visitors.make(sid)
     visitor = visitors.signed_in(sid)
     visitor.page.expect(button("Stop"), count=0)
-    visitor.send("/words 1000 20")
+    visitor.send("/words 100000 20")
     visitor.page.expect(ANSWER, text="w5 ")
     visitor.page.click(button("Stop"))
     visitor.page.expect(button("Stop"), count=0)

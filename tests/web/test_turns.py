@@ -51,7 +51,7 @@ def test_stop_is_there_while_a_turn_runs(site: Site, sid: str) -> None:
     site.make(sid)
     screen = site.signed_in(to=sid)
     expect(screen.button("Stop")).to_have_count(0)
-    screen.send("/words 1000 20")
+    screen.send("/words 100000 20")
     expect(screen.answers.last).to_contain_text("w5 ")
     screen.button("Stop").click()
     expect(screen.button("Stop")).to_have_count(0)

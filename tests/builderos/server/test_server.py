@@ -17,6 +17,7 @@ import pytest
 import trio
 import trustme
 
+from tests.e2e.world import ENDLESS, end_turn
 from tests.support.server import ROOT, Server, open_server
 
 _SIGNAL_AT = """
@@ -107,17 +108,17 @@ async def test_a_turn_outlives_the_server(tmp_path: Path, how: str) -> None:
         async with server.device() as device:
             await device.attach("trip", agent="echo")
             await device.send("trip", "/words 60 25", message_id="m1")
-            await device.wait_for("message")
-            after = device.after("trip")
-            before = [event["content"] for event in device.events("trip", "message")]
+            first = await device.wait_for("message")
             await getattr(server, how)()
         await server.restart()
         async with server.device() as device:
+            after = {"epoch": first["epoch"], "seq": first["seq"]}  # behind it in any case: the turn's end
             attached = await device.attach("trip", after=after)
             assert attached["replay"] == "ok"
-            end = await device.wait_for("complete")
-            assert end["text_length"] == len("".join(f"w{i} " for i in range(60)))
-            assert "".join(before) == "".join(f"w{i} " for i in range(60))[: len("".join(before))]
+            end = await device.wait_for("complete", start=0)
+            rest = "".join(f"w{i} " for i in range(60)).removeprefix(first["content"])
+            assert (first["offset"], device.text("trip", end["turn_id"])) == (0, rest)
+            assert end["text_length"] == len(first["content"] + rest)
             assert (await device.send("trip", "/words 60 25", message_id="m1"))["duplicate"] is True
 
 
@@ -144,7 +145,7 @@ async def test_a_folder_whose_path_is_too_long_for_sockets(tmp_path: Path) -> No
     async with open_server(deep) as server:
         async with server.device() as device:
             await device.attach("trip", agent="echo")
-            await device.send("trip", "/words 40 25")
+            await device.send("trip", ENDLESS)
             await device.wait_for("message")
             after = device.after("trip")
             await server.kill9()
@@ -153,7 +154,7 @@ async def test_a_folder_whose_path_is_too_long_for_sockets(tmp_path: Path) -> No
         await server.restart()
         async with server.device() as device:
             await device.attach("trip", after=after)
-            await device.wait_for("complete")
+            await end_turn(device, "trip")
     assert not await trio.Path(sockets).exists()
 
 
@@ -198,7 +199,7 @@ async def test_a_folder_that_is_held(tmp_path: Path) -> None:
         assert str(server.pid) in err
         async with server.device() as device:
             await device.attach("trip", agent="echo")
-            await device.send("trip", "/words 40 25")
+            await device.send("trip", ENDLESS)
             await device.wait_for("message")
             after = device.after("trip")
             first = server._process
@@ -208,7 +209,7 @@ async def test_a_folder_that_is_held(tmp_path: Path) -> None:
                 assert await first.wait() == 0
         async with server.device() as device:
             assert (await device.attach("trip", after=after))["replay"] == "ok"
-            await device.wait_for("complete")
+            await end_turn(device, "trip")
 
 
 async def test_take_over_of_nothing_is_a_plain_start(tmp_path: Path) -> None:
