@@ -221,6 +221,8 @@ class Page(ABC):
     def choose(self, part: Part, value: str) -> None:
         """Choose an option of a native select by its value."""
         self.expect(part)
+        has = "[...find(args[0]).options].some((one) => one.value === args[1])"
+        self.wait_for(has, attrs.asdict(part), value, what=f"{part} offers {value}")
         self.evaluate(
             "const select = find(args[0]); select.value = args[1];"
             "for (const type of ['input', 'change']) select.dispatchEvent(new Event(type, {bubbles: true}))",

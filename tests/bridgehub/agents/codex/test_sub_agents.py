@@ -26,7 +26,7 @@ from tests.standin.openai_rig import CodexRig, CodexSink, deciding, open_codex_r
 from tests.standin.replies import Answer, Failure, Reply, Text, ToolUse
 from tests.standin.rig import eventually
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 OLDER, NEWER = "multi_agent_v1", "collaboration"
 
