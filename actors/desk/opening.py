@@ -6,6 +6,7 @@ One conversation becomes one session: its id is made of the agent's name and the
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Protocol
@@ -39,6 +40,7 @@ WAITS, WAIT_S = 200, 0.05
 """How often, and after how long, a session is looked for that another device opens at this moment."""
 
 _NO_ID = re.compile(r"[^A-Za-z0-9._-]")
+_PLAIN = re.compile(r"[A-Za-z0-9._-]{1,80}", re.ASCII)
 
 
 class ReadsDesk(Protocol):
@@ -50,7 +52,9 @@ class ReadsDesk(Protocol):
 
 
 def desk_session_id(agent: str, native_id: str) -> str:
-    """Return the id of the session that a conversation becomes."""
+    """Return the id of the session that a conversation becomes. An id with other characters counts by its hash."""
+    if not _PLAIN.fullmatch(native_id):
+        native_id = hashlib.sha256(native_id.encode(errors="surrogatepass")).hexdigest()[:36]
     return f"{DESK}-{_NO_ID.sub('-', agent)[:40]}-{native_id}"
 
 

@@ -101,12 +101,12 @@ class DeskList:
         before: tuple[int, str] | None = None
         while page := await self.supervisor.deps.catalog.page(PAGE, before):
             fresh = [one for one in page if self._known.get(one.session_id, (0,))[0] != one.last_activity_ms]
-            here = [one for one in fresh if self.desk.has(one.agent_type)]
+            here = [one for one in fresh if self.desk.lists(one.agent_type)]
             natives = await trio.to_thread.run_sync(self._natives, here)
             for record, native_id in zip(here, natives, strict=True):
                 self._known[record.session_id] = (record.last_activity_ms, record.agent_type, native_id)
             before = (page[-1].last_activity_ms, page[-1].session_id)
-            others = sum(not self.desk.has(one.agent_type) for one in page)
+            others = sum(not self.desk.lists(one.agent_type) for one in page)
             if len(page) < PAGE or len(page) - others > len(here):
                 return
 
@@ -213,8 +213,11 @@ class DeskList:
         kept = {} if snapshot is None else orjson.loads(snapshot)
         mark, memory = kept.get("desk") or {}, kept.get("agent_memory") or {}
         told = mark.get("native_id") or memory.get("native") or memory.get("thread_id")
+        told = told or memory.get("session_id")
         if isinstance(told, str):
             return told
+        if not self.desk.has(record.agent_type):
+            return ""
         if record.session_id == desk_session_id(record.agent_type, record.session_id[-36:]):
             return record.session_id[-36:]
         return self.supervisor.deps.spec_for(record, "").agent_session_id if not kept.get("renewals") else ""

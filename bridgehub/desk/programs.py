@@ -18,6 +18,7 @@ import trio
 
 from bridgehub.agents.claude.conversations import later_ids
 from bridgehub.agents.claude.settings import config_folder
+from bridgehub.desk.acp_conversations import AcpConversations, sessions_of
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_files import CodexFiles
@@ -190,10 +191,14 @@ def _ids(conversation: str, memory: Mapping[str, Any]) -> tuple[str, ...]:
 
 @attrs.define(eq=False)
 class Desk:
-    """Reads all programs. Agents of other kinds have no sessions at the desk. `places`: one for each followed session."""
+    """Reads all programs. `places`: one for each followed session.
+
+    `acp`: agents that must be asked for their conversations. Those are listed and opened, not followed.
+    """
 
     agents: Mapping[str, DeskAgent]
     _now_ms: Callable[[], int]
+    acp: Mapping[str, AcpConversations] = attrs.field(factory=dict)
     _programs: dict[str, _Program] = attrs.field(init=False)
     places: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(MAX_FOLLOWED))
     changes: DeskChanges = attrs.field(init=False)
@@ -214,8 +219,12 @@ class Desk:
         return self.changes.watch(agent, conversation, memory)
 
     def has(self, agent: str) -> bool:
-        """Tell whether an agent's program may have sessions in a terminal."""
+        """Tell whether an agent's program may have sessions in a terminal that can be followed."""
         return agent in self._programs
+
+    def lists(self, agent: str) -> bool:
+        """Tell whether an agent's conversations may be in the list."""
+        return agent in self._programs or agent in self.acp
 
     async def listed(self, agent: str | None = None) -> Listed:
         """Return the sessions of one agent, or of all."""
@@ -224,7 +233,8 @@ class Desk:
             if agent in (None, name):
                 sessions, unreadable = await self._thread(program.listed)
                 found = Listed([*found.sessions, *sessions], found.unreadable + unreadable)
-        return found
+        asked = await sessions_of(self.acp, agent)
+        return Listed([*found.sessions, *((name, one, None) for name, one in asked)], found.unreadable)
 
     async def claude_with(self, native_id: str) -> str:
         """Return the agent of Claude Code whose program has this conversation. Raises NoSuchSession."""
@@ -235,6 +245,8 @@ class Desk:
 
     async def history(self, agent: str, native_id: str) -> DeskHistory:
         """Read a conversation. Raises NoSuchSession."""
+        if agent in self.acp:
+            return await self.acp[agent].history(native_id)
         program = self._programs.get(agent)
         if program is None:
             raise NoSuchSession(native_id)

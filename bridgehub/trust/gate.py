@@ -34,7 +34,7 @@ from bridgehub.trust.records import (
     keep,
 )
 
-__all__ = ["Settled", "settle"]
+__all__ = ["Settled", "may_load", "settle"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
@@ -76,6 +76,12 @@ async def settle(spec: HubSpec, sink: Sink, options: tuple[str, ...] | None = No
         if (await trio.to_thread.run_sync(_find, spec)).digest == found.digest:
             await trio.to_thread.run_sync(_keep, spec, found)
             return settled
+
+
+def may_load(spec: HubSpec) -> bool:
+    """Return whether the settings of the workspace may be loaded without a question. Blocking."""
+    found = _find(spec)
+    return not found.runs or _is_trusted(spec, found)
 
 
 def _options(spec: HubSpec, found: Findings) -> tuple[str, ...]:

@@ -26,12 +26,13 @@ from actors.desk.sessions import DeskList
 from builderos import VERSION
 from builderos.ids import new_id, new_key, wall_clock_ms
 from builderos.server.checkpoints import CheckpointKeeper
+from builderos.server.desk import make_desk
 from builderos.server.hub_specs import agent_environment
 from builderos.server.parts import ServerContext, ServerParts, transport_config
 from builderos.server.process.signals import Shutdown
 from builderos.server.process.socket_folder import find_socket_folder
 from builderos.server.retention import Retention
-from builderos.server.sessions import make_desk, open_sessions
+from builderos.server.sessions import open_sessions
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
 from storage.data_folder import CHECKPOINTS, read_boot_id
 from storage.store import open_store
@@ -73,7 +74,7 @@ async def run_server(setup: ServerContext) -> None:
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
             metrics, trail, answers = Metrics(), AuditTrail(store.audit, wall_clock_ms), DeskAnswers()
-            desk = make_desk(setup.config, agent_environment(os.environ))
+            desk = make_desk(setup.config, folder.path, agent_environment(os.environ))
             store.journal.on_append = metrics.appended
             async with open_sessions(
                 setup.config, folder, store, metrics, uploads, trail, desk, answers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -17,7 +17,7 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.warming import WarmPlaces
 from actors.workspaces import WorkspaceUndo
-from bridgehub.desk.programs import Desk, DeskAgent
+from bridgehub.desk.programs import Desk
 from builderos.config import Config, bypass_agents
 from builderos.ids import new_id, wall_clock_ms
 from builderos.server.hub_specs import HubSpecs, agent_environment
@@ -29,7 +29,7 @@ from transport.access.audit_trail import AuditTrail
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 
-__all__ = ["make_desk", "open_sessions"]
+__all__ = ["open_sessions"]
 
 
 def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
@@ -79,16 +79,6 @@ async def open_sessions(
             await hubs.aclose()
             living = {hub.hub_id for hub in await hubs.living() if hub.alive}
         tidy_socket_folder(folder, sockets, living)
-
-
-def make_desk(config: Config, environment: Mapping[str, str]) -> Desk:
-    """Return the reader of what the person's own programs keep. Starts and reads nothing."""
-    agents = {
-        name: DeskAgent(name, agent.kind, {**environment, **agent.env})
-        for name, agent in config.agents.items()
-        if agent.kind in ("claude", "codex")
-    }
-    return Desk(agents, wall_clock_ms)
 
 
 def _forced_gather_ms() -> int | None:

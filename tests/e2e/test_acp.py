@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.e2e.world import hubs_of, kinds_of_turn, open_http, wait_processes_gone
 from tests.standin.acp_rig import agent_command
@@ -13,13 +14,16 @@ from tests.support.server import Server, open_server
 
 
 @asynccontextmanager
-async def open_place(folder: Path) -> AsyncIterator[Server]:
-    """A server whose config lies in its data folder."""
+async def open_place(folder: Path, **options: Any) -> AsyncIterator[Server]:
+    """A server whose config lies in its data folder; `options` are those of the stand-in agent."""
     workspace, kept, data = folder / "workspace", folder / "kept", folder / "data"
     for path in (workspace, kept, data):
         path.mkdir()
     command = json.dumps(agent_command(kept))
-    (data / "config.toml").write_text(f'[agents.mine]\nkind = "acp"\ncommand = {command}\n')
+    table = f'[agents.mine]\nkind = "acp"\ncommand = {command}\n'
+    if options:
+        table += f"[agents.mine.env]\nACP_STANDIN = {json.dumps(json.dumps(options))}\n"
+    (data / "config.toml").write_text(table)
     async with open_server(folder, start=False) as server:
         server.arguments = ("--workspace", str(workspace))  # without --config
         await server.start()
@@ -103,6 +107,40 @@ async def test_a_turn_outlives_the_server_a_conversation_its_hub(place: Path, si
             assert error["code"] == "agent_exited"
             end = await device.ask(sid, "after")
             assert device.text(sid, end["turn_id"]) == "you said after (5)"
+
+
+async def test_a_conversation_of_its_own_terminal_is_opened_and_continued(place: Path) -> None:
+    async with (
+        open_place(place, list=True, cwd=str(place / "workspace")) as server,
+        open_http(server) as http,
+    ):
+        (place / "kept" / "s1.json").write_text('["one", "two"]')
+        (place / "kept" / "s2.json").write_text('["of another"]')
+        found = (await http.get("/api/desk/sessions")).json()["sessions"]
+        assert [(one["agent"], one["title"], one["session_id"]) for one in found] == [
+            ("mine", "Of the desk", None)
+        ] * 2
+        assert (await http.get("/api/desk/sessions", params={"agent": "nobody"})).json()["sessions"] == []
+        opened = await http.post("/api/desk/sessions/mine/s1/open")
+        assert opened.status_code == 201
+        sid = opened.json()["session_id"]
+        assert (await http.post("/api/desk/sessions/mine/s1/open")).status_code == 200
+        assert (await http.post("/api/desk/sessions/mine/s-gone/open")).status_code == 404
+        said = (await http.get(f"/api/sessions/{sid}/messages")).json()["messages"]
+        told = [(one["content"], one["timestamp"]) for one in said]
+        at = "2026-01-02T03:04:05.000Z"
+        assert told == [("one", at), ("replayed one", at), ("two", at), ("replayed two", at)]
+        async with server.device() as device:
+            await device.attach(sid)
+            end = await device.ask(sid, "three")
+            assert device.text(sid, end["turn_id"]) == "you said three (3)"
+        found = (await http.get("/api/desk/sessions")).json()["sessions"]
+        assert {one["native_id"]: one["session_id"] for one in found} == {"s1": sid, "s2": None}
+        (place / "workspace" / "opencode.json").write_text(
+            "{}"
+        )  # it would load this, and nobody has trusted it
+        sid = (await http.post("/api/desk/sessions/mine/s2/open")).json()["session_id"]
+        assert (await http.get(f"/api/sessions/{sid}/messages")).json()["messages"] == []
 
 
 async def test_the_status_tells_of_an_agent_that_is_missing(place: Path) -> None:

@@ -121,11 +121,11 @@ async def test_a_session_of_its_own_terminal_is_read_and_gone_on_with(tmp_path: 
             await trio.run_process(command, env=rig.env, cwd=rig.workspace, capture_stdout=True)
         async with open_desk(rig.driver().spec, "desk") as desk:
             (listed,) = await desk.conversations(str(rig.workspace))
-            turns = await desk.turns(listed)
+            replay = await desk.turns(listed)
         assert listed.title
         assert datetime.fromisoformat(listed.last_activity).tzinfo is not None
-        assert turns is not None
-        (turn,) = turns
+        assert replay is not None
+        (turn,) = replay.turns
         assert "MARKER-DESK" in turn.said
         assert [one.name for one in turn.events if isinstance(one, ToolBegan)] == ["read"]
         text = "".join(one.text for one in turn.events if isinstance(one, TextPiece))

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import trio
 
 from builderos.cli import main
-from tests.e2e.world import hubs_of, kinds_of_turn, wait_processes_gone
-from tests.real_agents.rig import OPENCODE, opencode_home
+from tests.e2e.agents import begin
+from tests.e2e.world import hubs_of, kinds_of_turn, open_http, wait_processes_gone
+from tests.real_agents.rig import OPENCODE, env_of, opencode_home
 from tests.standin.anthropic import open_standin
 from tests.standin.replies import Answer, ToolUse
 from tests.support.server import open_server
@@ -54,6 +56,42 @@ async def test_a_turn_outlives_the_server_and_its_context_the_hub(tmp_path: Path
                 await two.send("day", "MARKER-TWO")
                 await one.wait_for("complete", limit_s=START_S)
                 assert "MARKER-ONE" in standin.requests[-1].markers
+
+
+async def test_a_session_of_its_own_terminal_is_opened_and_gone_on_with(tmp_path: Path) -> None:
+    home, workspace = tmp_path / "agent", tmp_path / "workspace"
+    workspace.mkdir()
+    async with open_standin() as standin:
+        config = config_of(home, standin.url)
+        arguments = ("--workspace", str(workspace))
+        async with open_server(tmp_path, config=config, arguments=arguments) as server:
+            standin.script(Answer.of("MARKER-ANSWER"))
+            with trio.fail_after(START_S):
+                await run_at_the_desk(home, workspace, "MARKER-DESK")
+            async with open_http(server) as http, server.device() as one, server.device() as two:
+                asked = {"agent": "opencode"}
+                page = await http.get("/api/desk/sessions", params=asked, timeout=START_S)
+                (listed,) = page.json()["sessions"]
+                assert (listed["agent"], listed["workspace"]) == ("opencode", str(workspace))
+                path = f"/api/desk/sessions/opencode/{listed['native_id']}/open"
+                sid = (await http.post(path, timeout=START_S)).json()["session_id"]
+                said = (await http.get(f"/api/sessions/{sid}/messages")).json()["messages"]
+                assert [one["content"].strip('"') for one in said] == ["MARKER-DESK", "MARKER-ANSWER"]
+                for device in (one, two):
+                    await device.attach(sid)
+                sent = await begin(one, sid, "MARKER-PHONE")
+                await two.wait_for("complete", start=0, turn_id=sent["turn_id"], limit_s=START_S)
+                assert {"MARKER-DESK", "MARKER-PHONE"} <= set(standin.requests[-1].markers)
+                (listed,) = (await http.get("/api/desk/sessions", params=asked, timeout=START_S)).json()[
+                    "sessions"
+                ]
+                assert listed["session_id"] == sid
+
+
+async def run_at_the_desk(home: Path, workspace: Path, words: str) -> None:
+    """Run opencode's own program as a person would, with one message."""
+    env = {**env_of(home), "OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}
+    await trio.run_process([str(OPENCODE), "run", words], env=env, cwd=workspace, capture_stdout=True)
 
 
 def test_the_check_tells_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

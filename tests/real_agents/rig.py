@@ -13,7 +13,7 @@ from tests.standin.acp_rig import AcpRig
 from tests.standin.anthropic import StandIn, open_standin
 from tests.support.server import ROOT
 
-__all__ = ["OPENCODE", "open_gemini", "open_opencode", "open_qwen", "opencode_home"]
+__all__ = ["OPENCODE", "env_of", "open_gemini", "open_opencode", "open_qwen", "opencode_home"]
 
 PROGRAMS = ROOT / "build" / "agents" / "node_modules" / ".bin"
 OPENCODE = PROGRAMS / "opencode"
@@ -43,7 +43,7 @@ def opencode_home(home: Path, url: str) -> dict[str, str]:
     folder.mkdir(parents=True)
     (folder / "opencode.json").write_text(json.dumps(config))
     return {
-        **_env(home),
+        **env_of(home),
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
@@ -67,7 +67,7 @@ async def open_gemini(folder: Path) -> AsyncIterator[tuple[AcpRig, Service]]:
         settings.parent.mkdir(parents=True)
         security = {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}}
         settings.write_text(json.dumps({"security": security, "general": {"disableAutoUpdate": True}}))
-        env = {**_env(folder / "home"), "GEMINI_API_KEY": "standin", "GOOGLE_GEMINI_BASE_URL": service.url}
+        env = {**env_of(folder / "home"), "GEMINI_API_KEY": "standin", "GOOGLE_GEMINI_BASE_URL": service.url}
         command = [str(PROGRAMS / "gemini"), "--acp", "--model", "gemini-2.5-pro"]
         async with _open_rig(folder, env, command) as rig:
             yield rig, service
@@ -82,11 +82,12 @@ async def open_qwen(folder: Path) -> AsyncIterator[tuple[AcpRig, Service]]:
         security = {"auth": {"selectedType": "openai"}, "folderTrust": {"enabled": False}}
         settings.write_text(json.dumps({"security": security, "general": {"disableAutoUpdate": True}}))
         own = {"OPENAI_API_KEY": "standin", "OPENAI_BASE_URL": f"{service.url}/v1", "OPENAI_MODEL": "standin"}
-        async with _open_rig(folder, _env(folder / "home") | own, [str(PROGRAMS / "qwen"), "--acp"]) as rig:
+        async with _open_rig(folder, env_of(folder / "home") | own, [str(PROGRAMS / "qwen"), "--acp"]) as rig:
             yield rig, service
 
 
-def _env(home: Path) -> dict[str, str]:
+def env_of(home: Path) -> dict[str, str]:
+    """Return the least that a program needs, with `home` as its home."""
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
 
 

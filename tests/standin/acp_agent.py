@@ -2,7 +2,7 @@
 
 Nothing but the standard library. It keeps its conversations in FOLDER. The message says what it does (`ACTS`), what
 it cannot and how it misbehaves is in `ACP_STANDIN`, as JSON: `load`, `resume`, `signed_in`, `choices`, `replay`,
-`refuses` (the error of each conversation that is to be taken up).
+`refuses` (the error of each conversation that is to be taken up), `list`, `cwd` (of the conversations in its list).
 """
 
 from __future__ import annotations
@@ -172,7 +172,11 @@ class Agent:
         names = sorted(path.stem for path in FOLDER.glob("s*.json"))
         at = int(params.get("cursor", 0))
         after = {"nextCursor": str(at + 1)} if at + 1 < len(names) else {}
-        about = {"cwd": os.getcwd(), "title": "Of  the\ndesk", "updatedAt": "2026-01-02T03:04:05Z"}
+        about = {
+            "cwd": OPTIONS.get("cwd", os.getcwd()),
+            "title": "Of  the\ndesk",
+            "updatedAt": "2026-01-02T03:04:05Z",
+        }
         return {"result": {"sessions": [{"sessionId": one, **about} for one in names[at : at + 1]], **after}}
 
     def choices(self) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from bridgehub.agents.codex.errors import CallRefused
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
 from bridgehub.agents.text import clean_text
-from bridgehub.protocol.events import Gauged, HubEvent, Noticed, PlanChanged
+from bridgehub.protocol.codec import json_bytes
+from bridgehub.protocol.events import Gauged, HubEvent, Noticed, PlanChanged, ToolBegan
 from bridgehub.protocol.hub_spec import HubSpec
 
-__all__ = ["AcpDesk", "DeskConversation", "DeskTurn", "memory_of", "open_desk"]
+__all__ = ["AcpDesk", "DeskConversation", "DeskReplay", "DeskTurn", "memory_of", "open_desk"]
 
 MAX_LISTED = 1000
 """Conversations of one list, in the agent's order."""
@@ -39,6 +40,12 @@ MAX_TURNS = 2500
 
 MAX_TURN_EVENTS = 5000
 """Events of one such turn. The rest of it is left out."""
+
+MAX_SAID = 64 * 1024
+"""Code points of what a person said in one turn."""
+
+MAX_SIZE = 16 * 1024 * 1024
+"""Code points of all turns together. Older turns are left out."""
 
 LOAD_S = 30.0
 """How long an agent may take to repeat a conversation, or to send a page of its list, seconds."""
@@ -63,6 +70,16 @@ class DeskTurn:
 
     said: str
     events: list[HubEvent] = attrs.field(factory=list)
+    size: int = 0
+    """Code points of the events' texts."""
+
+
+@attrs.frozen
+class DeskReplay:
+    """A conversation as the agent repeats it. `is_cut`: older turns were left out."""
+
+    turns: tuple[DeskTurn, ...]
+    is_cut: bool
 
 
 def memory_of(native_id: str) -> dict[str, Any]:
@@ -113,7 +130,12 @@ class AcpDesk:
                 break
         return tuple(found[:MAX_LISTED])
 
-    async def turns(self, conversation: DeskConversation) -> tuple[DeskTurn, ...] | None:
+    @property
+    def can_continue(self) -> bool:
+        """Whether a later session can continue a conversation."""
+        return self.greeting.loads or self.greeting.resumes
+
+    async def turns(self, conversation: DeskConversation) -> DeskReplay | None:
         """Return what was said in a conversation, the newest `MAX_TURNS`. None if the agent cannot load it.
 
         Raises:
@@ -158,22 +180,25 @@ class _Replay:
     """Collects what an agent repeats of a conversation, as turns. A turn begins when a person speaks."""
 
     _native_id: str | None = None
-    _turns: deque[DeskTurn] = attrs.field(factory=lambda: deque(maxlen=MAX_TURNS))
+    _turns: deque[DeskTurn] = attrs.field(factory=deque)
     _translator: Translator | None = None
     _count: int = 0
+    _size: int = 0
+    _is_cut: bool = False
     _is_said: bool = False
     """Whether the person's next text belongs to the newest turn."""
 
     def begin(self, native_id: str) -> None:
         """Collect that conversation from now on."""
         self._native_id, self._translator, self._is_said = native_id, None, False
+        self._size, self._is_cut = 0, False
         self._turns.clear()
 
-    def end(self) -> tuple[DeskTurn, ...]:
+    def end(self) -> DeskReplay:
         """Return what was collected, and stop."""
         self._close()
         self._native_id = None
-        return tuple(self._turns)
+        return DeskReplay(tuple(self._turns), self._is_cut)
 
     def hear(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
         """Take what the agent sends by itself. Nothing that it asks is granted."""
@@ -186,7 +211,7 @@ class _Replay:
         if update.text("sessionUpdate") == "user_message_chunk":
             text = clean_text(update.inner("content").text("text"))
             if self._is_said:
-                self._turns[-1].said += text
+                self._turns[-1].said = (self._turns[-1].said + text)[:MAX_SAID]
             else:
                 self._open(text)
             return
@@ -196,14 +221,30 @@ class _Replay:
         events = [one for one in self._translator.translate(update, 0.0) if not isinstance(one, _LEFT_OUT)]
         if events:
             self._is_said = False
-        room = MAX_TURN_EVENTS - len(self._turns[-1].events)
-        self._turns[-1].events += events[: max(0, room)]
+        for event in events:
+            self._keep(event)
+
+    def _keep(self, event: HubEvent) -> None:
+        turn = self._turns[-1]
+        if len(turn.events) >= MAX_TURN_EVENTS or turn.size > MAX_SIZE // 2:
+            return
+        size = len(json_bytes(event.input)) if isinstance(event, ToolBegan) else 0
+        size += len(getattr(event, "text", "")) + len(getattr(event, "output", ""))
+        turn.events.append(event)
+        turn.size += size
+        self._size += size
+        while self._size > MAX_SIZE and len(self._turns) > 1:
+            self._size -= self._turns.popleft().size
+            self._is_cut = True
 
     def _open(self, said: str) -> None:
         self._close()
+        if len(self._turns) == MAX_TURNS:
+            self._size -= self._turns.popleft().size
+            self._is_cut = True
         self._count += 1
         self._translator = Translator("", f"desk-{self._count}")
-        self._turns.append(DeskTurn(said))
+        self._turns.append(DeskTurn(said[:MAX_SAID]))
         self._is_said = True
 
     def _close(self) -> None:

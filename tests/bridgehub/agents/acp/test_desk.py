@@ -26,10 +26,11 @@ async def test_a_conversation_of_the_desk_is_read_and_continued(tmp_path: Path) 
             assert [(one.title, one.workspace) for one in listed] == [("Of the desk", str(rig.workspace))] * 2
             assert listed[0].last_activity == "2026-01-02T03:04:05Z"
             assert await desk.conversations("/elsewhere") == ()
-            turns = await desk.turns(listed[0])
-            assert turns is not None
-            assert [turn.said for turn in turns] == ["one", "two"]
-            texts = [[one.text for one in turn.events if isinstance(one, TextPiece)] for turn in turns]
+            replay = await desk.turns(listed[0])
+            assert replay is not None
+            assert [turn.said for turn in replay.turns] == ["one", "two"]
+            assert not replay.is_cut
+            texts = [[one.text for one in turn.events if isinstance(one, TextPiece)] for turn in replay.turns]
             assert texts == [["replayed one"], ["replayed two"]]
             gone = DeskConversation("s-gone", "", str(rig.workspace), "")
             assert await desk.turns(gone) is None

@@ -39,7 +39,7 @@ export function deskDialog(client, say) {
 			before = page.next_before;
 			more.hidden = !before;
 			const left = page.unreadable ? ` ${page.unreadable} can't be read.` : "";
-			setText(note, list.children.length ? left.trim() : `Claude Code and Codex have no sessions here.${left}`);
+			setText(note, list.children.length ? left.trim() : `The agents have no sessions here.${left}`);
 		} catch (error) {
 			if (mine === asked) setText(note, /** @type {Error} */ (error).message);
 		}
@@ -66,7 +66,7 @@ export function deskDialog(client, say) {
 function row(one, open) {
 	const project = one.workspace.replace(/\/+$/, "").split("/").pop();
 	const live = one.where ? ` · open in a terminal${one.where.status === "idle" ? "" : ` (${one.where.status})`}` : "";
-	const words = [agentName(one.agent), project, ago(one.last_activity), `${one.message_count} messages`].filter(Boolean).join(" · ");
+	const words = [agentName(one.agent), project, ago(one.last_activity), one.message_count && `${one.message_count} messages`].filter(Boolean).join(" · ");
 	const opens = button("Open", () => open(one, opens));
 	opens.setAttribute("aria-label", `Open ${one.title}`);
 	return el("li", { "data-live": one.where ? one.where.status : null }, el("div", el("b", one.title), el("small", words + live)), opens);
