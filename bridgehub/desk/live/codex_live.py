@@ -61,6 +61,8 @@ def _writer(home: Path, pid: int) -> Where | None:
     if started and is_ours(pid):
         return None
     words = words_of(pid) if started else []
+    if pid > 0 and not words:
+        return None  # it is ending: its memory is gone already, and with it our mark; its lock goes next
     if "app-server" in words:  # it may serve other threads too
         return Where("codex", None, "idle", 0, can_join=_listens_for_all(home, words))
     return Where("codex", pid if started else None, "idle", 0, started)
