@@ -62,8 +62,10 @@ def _claude(subject: str, agent: ClaudeAgent, environment: Mapping[str, str], ho
         return Finding("note", subject, "the Claude Agent SDK is not installed", "make install")
     bundled = Path(package.origin).parent / "_bundled" / "claude"
     program = Path(agent.cli_path) if agent.cli_path else bundled
-    if not os.access(program, os.X_OK):
+    if not program.is_file():
         return Finding("note", subject, f"the program {program} does not exist", "make install")
+    if not os.access(program, os.X_OK):
+        return Finding("note", subject, f"the file {program} is not executable", f"chmod +x {program}")
     folder = Path(environment.get("CLAUDE_CONFIG_DIR") or home / ".claude")
     variables = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
     signed_in = _first_set(environment, variables) or _there(folder / ".credentials.json")
@@ -80,8 +82,10 @@ def _codex(subject: str, agent: CodexAgent, environment: Mapping[str, str], home
     package = importlib.util.find_spec("codex_cli_bin")
     if agent.cli_path:
         program = Path(agent.cli_path)
-        if not os.access(program, os.X_OK):
+        if not program.is_file():
             return Finding("note", subject, f"the program {program} does not exist", "fix its cli_path")
+        if not os.access(program, os.X_OK):
+            return Finding("note", subject, f"the file {program} is not executable", f"chmod +x {program}")
     elif package is None or package.origin is None:
         return Finding("note", subject, "the Codex program is not installed", "make install")
     else:

@@ -23,6 +23,13 @@ SILENCE_S = 1800.0
 """How long Claude Code or Codex may be silent while no tool runs and no request waits. Models think for some minutes at
 most. Both programs give up on a silent model service, and report it, long before."""
 
+START_S = 45.0
+"""How long a program may take until it is ready. Claude Code and Codex take under a second, opencode two; on a machine
+with nine times more work than it can do 25 s were seen."""
+
+MAX_CLAUDE_START_S = 55.0
+"""The SDK gives up after 60 s, with an error that has no class."""
+
 
 @attrs.frozen(kw_only=True)
 class ClaudeAgent:
@@ -31,7 +38,7 @@ class ClaudeAgent:
     Attributes of every kind: `delegate`: whether other agents may hand it work; `checkpoints`: whether the workspace
     is saved around its turns; `allow_bypass`: whether a device may put it into a mode that never asks; `env`: added to
     its environment.
-    Of this one and Codex: `silence_s`: see `SILENCE_S`.
+    Of this one and Codex: `silence_s`, `start_s`: see `SILENCE_S` and `START_S`.
 
     Attributes:
         permission_mode, model: the defaults of its sessions; None is its own
@@ -43,6 +50,9 @@ class ClaudeAgent:
     model: str | None = None
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
+    start_s: float = attrs.field(
+        default=START_S, validator=[positive, attrs.validators.le(MAX_CLAUDE_START_S)]
+    )
     delegate: bool = True
     checkpoints: bool = True
     allow_bypass: bool = False
@@ -64,6 +74,7 @@ class CodexAgent:
     model: str | None = None
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
+    start_s: float = attrs.field(default=START_S, validator=positive)
     delegate: bool = True
     checkpoints: bool = True
     allow_bypass: bool = False
@@ -97,11 +108,12 @@ class BridgeHubAgent:
 
 @attrs.frozen(kw_only=True)
 class AcpAgent:
-    """An agent that speaks the Agent Client Protocol. `command`: how it is started; `silence_s`: see `SILENCE_S`."""
+    """An agent that speaks the Agent Client Protocol. `command`: how it is started; the others as of Claude Code."""
 
     kind: ClassVar[str] = "acp"
     command: tuple[str, ...] = attrs.field(validator=not_empty)
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
+    start_s: float = attrs.field(default=START_S, validator=positive)
     delegate: bool = True
     checkpoints: bool = True
     allow_bypass: bool = False

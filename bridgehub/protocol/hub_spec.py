@@ -57,6 +57,7 @@ class HubSpec:
         checkpoint_folder: where the workspace's states are kept; empty: nowhere.
         unsaved: the turn whose second checkpoint is missing.
         silence_s: an agent that says nothing for so long, with nothing else to wait for, is stopped; None: never.
+        start_s: how long the agent's program may take until it is ready.
     """
 
     hub_id: str
@@ -86,6 +87,7 @@ class HubSpec:
     idle_abandon_s: float = 600.0
     busy_abandon_s: float = 86400.0
     silence_s: float | None = None
+    start_s: float = 45.0
     checkpoint_folder: str = ""
     unsaved: Unsaved | None = None
 

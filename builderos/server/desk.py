@@ -44,6 +44,7 @@ def _spec(name: str, agent: AcpAgent, config: Config, data: Path, environment: M
         env={**environment, **agent.env},
         options=agent_options(agent),
         agent_session_id=DESK,
+        start_s=agent.start_s,
         trust_store=str(data / TRUST_NAME),
         trusted_folders=config.trusted_folders,
     )

@@ -12,7 +12,7 @@ import attrs
 from actors.events.codec import decode_settings
 from bridgehub.protocol.hub_spec import DelegateSpec, HubSpec
 from bridgehub.workspace.worktrees import repository_folder
-from builderos.agent_config import allows_bypass
+from builderos.agent_config import START_S, allows_bypass
 from builderos.config import AcpAgent, Agent, ClaudeAgent, CodexAgent, Config
 from storage.blobs import blob_folder
 from storage.data_folder import CHECKPOINTS, WORKTREES
@@ -28,7 +28,7 @@ TRUST_NAME = "trust"
 
 _OWN = "BUILDEROS_"
 
-_HUBS = frozenset({"env", "delegate", "silence_s", "checkpoints"})
+_HUBS = frozenset({"env", "delegate", "silence_s", "start_s", "checkpoints"})
 """Keys of an agent's table that its driver has nothing to do with."""
 
 
@@ -77,6 +77,7 @@ class HubSpecs:
             idle_abandon_s=self.config.hub_idle_s,
             busy_abandon_s=self.config.hub_abandon_s,
             silence_s=agent.silence_s if isinstance(agent, ClaudeAgent | CodexAgent | AcpAgent) else None,
+            start_s=agent.start_s if isinstance(agent, ClaudeAgent | CodexAgent | AcpAgent) else START_S,
             checkpoint_folder=self._checkpoint_folder(agent),
         )
 

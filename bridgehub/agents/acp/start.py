@@ -9,6 +9,7 @@ the turn fails, and a later one tries again.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -47,9 +48,6 @@ __all__ = [
 
 VERSION = 1
 """The protocol version that we speak."""
-
-START_S = 60.0
-"""How long an agent may take until it is ready, seconds; 2 s seen."""
 
 LOAD_S = 30.0
 """How long an agent may take to load a conversation, including all that it repeats, seconds."""
@@ -147,6 +145,10 @@ def _find(program: str, spec: HubSpec) -> str:
     path = shutil.which(program, path=spec.env.get("PATH"))
     if path is not None:
         return path
+    if os.path.isfile(own := os.path.join(spec.workspace, program)) and os.sep in program:
+        raise CodexMissing(
+            f"The file {own} is not executable. Make it so, or correct `command` in the agent's table."
+        )
     known = known_of([program])
     fix = "Correct `command` in the agent's table." if known is None else f"Install it: `{known.install}`."
     raise CodexMissing(f"The program {program} is not found. {fix}")
@@ -164,7 +166,7 @@ async def greet(program: Program, spec: HubSpec) -> Greeting:
     files = known is None or known.takes_files
     capabilities = {"fs": {"readTextFile": files, "writeTextFile": files}, "terminal": True}
     params = {"protocolVersion": VERSION, "clientCapabilities": capabilities, "clientInfo": _CLIENT}
-    with trio.move_on_after(START_S):
+    with trio.move_on_after(spec.start_s):
         told = await program.call("initialize", params)
         version = told.count("protocolVersion")
         if version != VERSION:
@@ -177,7 +179,7 @@ async def greet(program: Program, spec: HubSpec) -> Greeting:
             told.objects("authMethods")[:MAX_METHODS],
             version,
         )
-    raise CodexExited(f"{spec.agent} did not start within {START_S:g} s.")
+    raise CodexExited(f"{spec.agent} did not start within {spec.start_s:g} s.")
 
 
 def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:
@@ -201,7 +203,7 @@ async def new_session(
         NotSignedIn: the agent has no account.
         CallRefused, ProgramExited, BadOutput: the agent refused, ended or broke.
     """
-    with trio.move_on_after(START_S):
+    with trio.move_on_after(spec.start_s):
         try:
             told = await program.call("session/new", {"cwd": spec.workspace, "mcpServers": servers})
         except CallRefused as error:
@@ -212,7 +214,7 @@ async def new_session(
         if not session_id:
             raise CodexBadOutput("its new session has no id")
         return session_id, told
-    raise CodexExited(f"{spec.agent} did not begin a conversation within {START_S:g} s.")
+    raise CodexExited(f"{spec.agent} did not begin a conversation within {spec.start_s:g} s.")
 
 
 async def take_up_session(

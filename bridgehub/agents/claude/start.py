@@ -52,9 +52,6 @@ __all__ = ["ClaudeSetup", "ConversationRow", "open_session"]
 
 logger = logging.getLogger("builderos.bridgehub")
 
-START_S = 55.0
-"""How long a program may take until it is ready, seconds; 0.6 s seen. The SDK's own limit, 60 s, has no error class."""
-
 HOLD_S = 90.0
 """How long the program lets a tool wait for its checkpoint, seconds. A workspace's first one may take a minute."""
 
@@ -177,11 +174,11 @@ async def _start(
     client = ClaudeSDKClient(options, JoiningTransport(asking))
     warnings.simplefilter("ignore", CanUseToolShadowedWarning)
     try:
-        with held, trio.fail_after(START_S):
+        with held, trio.fail_after(spec.start_s):
             await client.connect()
             held = held.pop_all()
     except trio.TooSlowError as error:
-        raise ClaudeExited(f"Claude Code did not start within {START_S:g} s.") from error
+        raise ClaudeExited(f"Claude Code did not start within {spec.start_s:g} s.") from error
     except CLINotFoundError as error:
         raise ClaudeMissing(str(spec.options.get("cli_path") or "the SDK's own copy")) from error
     except (ProcessError, CLIConnectionError) as error:

@@ -319,7 +319,7 @@ class CodexDriver:
             program = self._program = await open_program(
                 self.spec, f"{self.spec.hub_id}/{sink.new_id()}", codex_arguments(self.delegation) + arguments
             )
-            if not await initialize(program):
+            if not await initialize(program, self.spec.start_s):
                 raise NotSignedIn(NOT_SIGNED_IN)
         words = await trio.to_thread.run_sync(FolderWords.of, self.spec, settled)
         spec = self._spec_now()

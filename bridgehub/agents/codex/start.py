@@ -50,9 +50,6 @@ __all__ = [
     "user_inputs",
 ]
 
-START_S = 60.0
-"""How long a program may take until it is ready, seconds; 0.1 s seen, including the person's MCP servers."""
-
 _PACKAGE = "codex_cli_bin"
 _CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
 _FILE_NAMES = ("AGENTS.override.md", "AGENTS.md", ".codex/config.toml")
@@ -181,7 +178,7 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
         command = [path, *_OPTIONS, *options, "app-server"]
         if socket is not None:
             return await start_listening(
-                command, socket, env=env, cwd=spec.workspace, run_id=run_id, limit_s=START_S
+                command, socket, env=env, cwd=spec.workspace, run_id=run_id, limit_s=spec.start_s
             )
         return await start_program(command, env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
@@ -201,7 +198,7 @@ async def join_daemon(spec: HubSpec, thread: Thread) -> Program | None:
         return None
     has_it = False
     try:
-        await initialize(program)
+        await initialize(program, spec.start_s)
         with suppress(CallRefused):  # an older program
             loaded = await program.call("thread/loaded/list", {})
             has_it = thread.thread_id in loaded.each("data")
@@ -211,8 +208,11 @@ async def join_daemon(spec: HubSpec, thread: Thread) -> Program | None:
     return program if has_it else None
 
 
-async def initialize(program: Program) -> bool:
+async def initialize(program: Program, start_s: float) -> bool:
     """Initialize a new program. Return whether it is signed in, or needs no sign-in.
+
+    Args:
+        start_s: how long it may take, seconds.
 
     Raises:
         CodexExited: it did not become ready in time, or ended.
@@ -224,7 +224,7 @@ async def initialize(program: Program) -> bool:
         "requestAttestation": False,
         "optOutNotificationMethods": list(_UNHEARD),
     }
-    with trio.move_on_after(START_S):
+    with trio.move_on_after(start_s):
         await program.call("initialize", {"clientInfo": _CLIENT, "capabilities": capabilities})
         await program.notify("initialized")
         try:
@@ -232,7 +232,7 @@ async def initialize(program: Program) -> bool:
         except CallRefused:
             return True  # an older program: its turns show it
         return not account.flag("requiresOpenaiAuth") or account.value("account") is not None
-    raise CodexExited(f"Codex did not start within {START_S:g} s.")
+    raise CodexExited(f"Codex did not start within {start_s:g} s.")
 
 
 async def open_thread(
@@ -252,7 +252,7 @@ async def open_thread(
         CodexExited, CodexBadOutput: the program ended, or broke.
     """
     params = StartSettings.of(spec).params(spec.workspace) | words.params()
-    with trio.move_on_after(START_S):
+    with trio.move_on_after(spec.start_s):
         if thread.thread_id is not None:
             known = {"threadId": thread.thread_id, "excludeTurns": True}
             up_to = {} if thread.fork_after is None else {"lastTurnId": thread.fork_after}
@@ -264,7 +264,7 @@ async def open_thread(
                     raise NotResumed(_not_resumed(str(error))) from error
         told = await program.call("thread/start", params)
         return told.inner("thread").text("id"), True, told
-    raise CodexExited(f"Codex did not open its thread within {START_S:g} s.")
+    raise CodexExited(f"Codex did not open its thread within {spec.start_s:g} s.")
 
 
 def _not_resumed(reason: str) -> str:

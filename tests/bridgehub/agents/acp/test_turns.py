@@ -244,6 +244,19 @@ async def test_an_agent_that_is_not_ready_says_what_to_do(tmp_path: Path) -> Non
         assert isinstance(missing, TurnFailed)
         assert missing.code == "not_installed"
         assert "npm install -g opencode-ai" in missing.content
+        program = tmp_path / "agent"
+        program.write_text("#!/bin/sh\nexec sleep 987\n")
+        command = {"command": [str(program)]}
+        not_run, _ = await rig.turn(rig.driver(options=command), "hello")
+        assert isinstance(not_run, TurnFailed)
+        assert (not_run.code, f"The file {program} is not executable." in not_run.content) == (
+            "not_installed",
+            True,
+        )
+        program.chmod(0o755)
+        hung, _ = await rig.turn(rig.driver(options=command, start_s=0.5), "hello")
+        assert isinstance(hung, TurnFailed)
+        assert (hung.code, hung.content) == ("agent_exited", "standin did not start within 0.5 s.")
         unsigned, _ = await rig.turn(rig.driver({"signed_in": False}), "hello")
         assert isinstance(unsigned, TurnFailed)
         assert unsigned.code == "not_signed_in"

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import claude_agent_sdk
 import psutil
 import pytest
@@ -184,12 +185,10 @@ async def test_garbage_at_the_start_ends_the_turn_too(tmp_path: Path) -> None:
         assert (end.code, sink.events, liars(rig)) == ("agent_protocol", [], [])
 
 
-async def test_a_program_that_hangs_at_its_start_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_program_that_hangs_at_its_start_is_given_up(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         driver = liar(rig, "pass", initialize="sys.stdin.read()")
-        monkeypatch.setattr(start, "START_S", 0.5)
+        driver.spec = attrs.evolve(driver.spec, start_s=0.5)
         end, sink = await rig.turn(driver, "hello")
         assert isinstance(end, TurnFailed)
         assert (end.code, end.content) == ("agent_exited", "Claude Code did not start within 0.5 s.")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import trio
 
-from bridgehub.agents.claude import start
 from bridgehub.agents.claude.memory import MAX_FOLDERS, Memory
 from bridgehub.agents.claude.prompt import MAX_IMAGE_BYTES, history_text, make_content
 from bridgehub.agents.claude.settings import read_stamp
@@ -153,9 +152,7 @@ async def test_a_spoilt_conversation_begins_anew_and_says_so(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("why", ["crashes", "hangs"])
-async def test_a_conversation_that_cannot_resume_now_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+async def test_a_conversation_that_cannot_resume_now_stays(tmp_path: Path, why: str) -> None:
     program = tmp_path / "claude"
     program.write_text("#!/bin/sh\n" + ("echo no memory >&2; exit 7\n" if why == "crashes" else "sleep 60\n"))
     program.chmod(0o755)
@@ -163,16 +160,14 @@ async def test_a_conversation_that_cannot_resume_now_stays(
         first = rig.driver()
         await rig.turn(first, "one")
         await first.aclose()
-        monkeypatch.setattr(start, "START_S", 2.0)
         past = History("", (PastMessage("user", "one"),), 0)
         for _ in range(2):
-            driver = rig.driver(options={"cli_path": str(program)})
+            driver = rig.driver(options={"cli_path": str(program)}, start_s=2.0)
             end, failed = await rig.turn(driver, "lost?", RecordingSink(past=past))
             assert isinstance(end, TurnFailed)
             assert (end.code, end.retryable) == ("agent_exited", True)
             assert ("no memory" in end.content) == (why == "crashes")
             assert (failed.of(Noticed), failed.wanted_bytes) == ([], 0)
-        monkeypatch.undo()
         end, again = await rig.turn(rig.driver(), "two")
         assert isinstance(end, TurnDone)
         assert rig.standin.requests[-1].user_texts == ("one", "two")

@@ -300,17 +300,13 @@ async def test_garbage_and_exits_end_the_turn_only(tmp_path: Path, on_turn: str,
         assert isinstance(end, TurnDone)
 
 
-async def test_a_program_that_hangs_at_its_start_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_program_that_hangs_at_its_start_is_given_up(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         program = tmp_path / "hangs"
         program.write_text("#!/bin/sh\nexec sleep 987\n")
         program.chmod(0o755)
-        driver = rig.driver(options={"cli_path": str(program)})
-        with monkeypatch.context() as patch:
-            patch.setattr("bridgehub.agents.codex.start.START_S", 0.5)
-            end, sink = await rig.turn(driver, "hello")
+        driver = rig.driver(options={"cli_path": str(program)}, start_s=0.5)
+        end, sink = await rig.turn(driver, "hello")
         assert isinstance(end, TurnFailed)
         assert (end.code, end.content) == ("agent_exited", "Codex did not start within 0.5 s.")
         assert sink.events == []

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import trio
 
-from bridgehub.agents.codex import start
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
 from bridgehub.protocol.events import AgentOffered, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
@@ -86,9 +85,7 @@ async def test_a_lost_thread_gets_the_history_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("why", ["open elsewhere", "spoilt", "hangs"])
-async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(tmp_path: Path, why: str) -> None:
     async with open_codex_rig(tmp_path) as rig:
         person = rig.driver()
         _, sink = await rig.turn(person, "first")
@@ -99,10 +96,8 @@ async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(
         if why == "spoilt":
             rollout.write_bytes(b"")
         if why == "hangs":
-            driver.spec = rig.spec(
-                options=stopped_at_its_start(find_program(rig.spec()), tmp_path), agent_memory=sink.memory
-            )
-            monkeypatch.setattr(start, "START_S", 1.0)
+            stopped = stopped_at_its_start(find_program(rig.spec()), tmp_path)
+            driver.spec = rig.spec(options=stopped, agent_memory=sink.memory, start_s=1.0)
         past = History("", (PastMessage("user", "first"),), left_out=0)
         for _ in range(2):
             end, failed = await rig.turn(driver, "lost?", CodexSink(past=past))
