@@ -1,4 +1,4 @@
-"""Commands that Codex leaves running after their turn, as background tasks. No I/O.
+"""Commands that Codex and its agents leave running after their turn, as background tasks. No I/O.
 
 If a command takes longer than the model wants to wait, Codex continues without it. Only at the turn's end is it known
 whether the command outlives the turn: then its item is still open. Codex reports the end of the command by completing
@@ -34,19 +34,19 @@ class CodexBackground:
     """What runs in the background of one program. It lives as long as the program.
 
     Attributes:
-        running: Codex's own ids of the commands' processes, by the ids of their items.
+        running: the thread of each command and Codex's own id of its process, by the ids of their items.
         ended: ends that are not reported yet.
     """
 
-    running: dict[str, str] = attrs.field(factory=dict)
+    running: dict[str, tuple[str, str]] = attrs.field(factory=dict)
     ended: deque[TaskEnded] = attrs.field(factory=deque)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
-    def leave(self, turn_id: str, tools: Iterable[CodexToolCall]) -> Iterator[HubEvent]:
-        """Yield the start of a background task for each of these calls, which outlive their turn."""
-        for tool in tools:
+    def leave(self, turn_id: str, calls: Iterable[tuple[str, CodexToolCall]]) -> Iterator[HubEvent]:
+        """Yield the start of a background task for each of these calls, which outlive their turn, with its thread."""
+        for thread_id, tool in calls:
             if tool.name == "shell" and tool.item_id not in self.running:
-                self.running[tool.item_id] = tool.process_id
+                self.running[tool.item_id] = (thread_id, tool.process_id)
                 command = tool.input.get("command") if isinstance(tool.input, dict) else None
                 title = " ".join(clean_text(str(command or "a command")).split())[:TITLE_CHARS]
                 yield TaskBegan(turn_id, tool.item_id, title, _AGENT_TYPE, background=True)

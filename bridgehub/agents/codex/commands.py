@@ -72,11 +72,11 @@ class CodexCommands:
         Does not wait for Codex's answer, because a stop has little time.
         """
         await trio.lowlevel.checkpoint()
-        process_id = self.background.running.get(item_id)
-        if process_id is None:
+        found = self.background.running.get(item_id)
+        if found is None:
             return
         ended = self.background.stop(item_id)  # first, because Codex reports the command as failed
-        which = {"threadId": self.thread_id, "processId": process_id}
+        which = {"threadId": found[0], "processId": found[1]}
         await self.program.tell("thread/backgroundTerminals/terminate", which)
         await self.program.kill_commands(_AllBut(item_id))
         await tell(ended)

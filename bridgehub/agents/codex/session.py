@@ -288,10 +288,11 @@ class CodexSession:
         for event in self._agents.flush():
             await turn.emit(event)
         retried = turn.translator.retried
-        left = () if turn.interrupted else turn.translator.running_tools()
+        left = [(self.thread_id, tool) for tool in turn.translator.running_tools()]
+        left += self._agents.left_running.values()
         for event in turn.translator.flush(stopped=turn.interrupted or turn.is_stopped_there):
             await turn.emit(event)
-        for event in self.commands.background.leave(turn.turn_id, left):
+        for event in self.commands.background.leave(turn.turn_id, () if turn.interrupted else left):
             await turn.emit(event)
         if turn.is_stopped_there:
             return TurnStopped(turn.turn_id, at_desk=True)

@@ -19,6 +19,7 @@ import attrs
 
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.events import CodexTranslator
+from bridgehub.agents.codex.translate.items import CodexToolCall
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.events import (
     HubEvent,
@@ -87,6 +88,8 @@ class SubAgents:
     _awaited: set[str] = attrs.field(factory=set)
     _worked: set[str] = attrs.field(factory=set)
     _left: set[str] = attrs.field(factory=set)
+    left_running: dict[str, tuple[str, CodexToolCall]] = attrs.field(factory=dict)
+    """Calls that outlive their agent, each with its thread, by the ids of their items."""
 
     @property
     def running(self) -> tuple[AgentTurn, ...]:
@@ -113,6 +116,7 @@ class SubAgents:
         """Begin a turn of the session, with nothing running."""
         self.turn_id, self.root_id = turn_id, ""
         self._running.clear()
+        self.left_running.clear()
         for kept in (self._awaited, self._worked, self._left):
             kept.clear()
 
@@ -143,6 +147,8 @@ class SubAgents:
         thread_id = params.text("threadId")
         if told.method == "turn/started":
             self._start(thread_id, params.inner("turn"))
+        elif told.method == "item/completed":
+            self.left_running.pop(params.inner("item").text("id"), None)
         agent = self._running.get(thread_id)
         if agent is None:
             return
@@ -215,6 +221,8 @@ class SubAgents:
         self._left |= agent.translator.ended_items
         if state != "cancelled":
             self._left |= agent.translator.open_items
+            calls = agent.translator.running_tools()
+            self.left_running |= {one.item_id: (agent.thread_id, one) for one in calls}
         for event in agent.translator.flush(stopped=state == "cancelled"):
             if isinstance(event, ToolEnded):
                 yield self._below(agent, event)

@@ -112,6 +112,35 @@ async def test_an_agent_of_codex_is_a_task_of_the_turn(tmp_path: Path, way: str)
         assert (type(end), again.text(), again.of(TaskBegan)) == (TurnDone, "well", [])
 
 
+@pytest.mark.parametrize("way", [OLDER, NEWER])
+async def test_a_command_that_outlives_its_agent_is_a_task(tmp_path: Path, way: str) -> None:
+    async with open_codex_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        driver, between = rig.driver(more=SETTINGS[way], permission_mode="never"), CodexSink()
+        waits, stays = (
+            ToolUse("exec_command", {"cmd": cmd, "yield_time_ms": 250})
+            for cmd in ("while [ ! -e go ]; do sleep 0.1; done; echo went", "sleep 986")
+        )
+        by_depth(
+            rig,
+            [Answer.of("I start one. ", start(way, "serve")), Answer.of("It runs.")],
+            [Answer.of(waits, stays), Answer.of("served")],
+        )
+        end, sink = await rig.turn(driver, "go")
+        assert isinstance(end, TurnDone)
+        begun = [one for one in sink.of(TaskBegan) if one.background]
+        went, slept = sorted(begun, key=lambda one: "went" not in one.title)
+        assert ("went" in went.title, "986" in slept.title) == (True, True)
+        nursery.start_soon(driver.wait_own_work, between.emit)
+        (rig.workspace / "go").touch()
+        await between.until(lambda seen: bool(seen.of(TaskEnded)))
+        await driver.stop_task(slept.task_id, between.emit)
+        assert between.of(TaskEnded) == [
+            TaskEnded(None, went.task_id, "succeeded", "went\n"),
+            TaskEnded(None, slept.task_id, "cancelled"),
+        ]
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_interrupt_stops_agents_of_agents(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver, sink = rig.driver(more=SETTINGS[OLDER], permission_mode="never"), CodexSink()
