@@ -153,6 +153,7 @@ PURE_FILES = (
     "builderos/terminal/model/tasks.py",
     "builderos/terminal/model/timeline.py",
     "builderos/terminal/model/tools.py",
+    "builderos/terminal/wire/paint.py",
     "storage/records.py",
     "transport/ios/state.py",
     "transport/ios/wire.py",

@@ -7,9 +7,10 @@ the client library, with a registry of our own, so that nothing is collected of 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
+from math import ceil
 from typing import Final, Literal, Protocol, runtime_checkable
 
 import attrs
@@ -18,7 +19,17 @@ import trio
 from actors.events.committed import TURN_ENDS
 from actors.tail import AttachedDevice
 
-__all__ = ["CONTENT_TYPE", "Distribution", "Figure", "Histogram", "Lagging", "Metrics", "as_text", "lags_of"]
+__all__ = [
+    "CONTENT_TYPE",
+    "Distribution",
+    "Figure",
+    "Histogram",
+    "Lagging",
+    "Metrics",
+    "as_text",
+    "lags_of",
+    "share_of",
+]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -30,6 +41,9 @@ MAX_SESSIONS: Final = 10_000
 
 MAX_DEVICES: Final = 500
 """Devices that are shown, those furthest behind."""
+
+RECENT: Final = 64
+"""The newest durations of a histogram, which are also kept as they are."""
 
 
 @runtime_checkable
@@ -60,18 +74,19 @@ class Figure:
 
 @attrs.frozen
 class Distribution:
-    """A histogram. `buckets`: upper bounds, and how many values are at most so large."""
+    """A histogram, or one for each value of `label`. `series`: counts of each bucket, and the sum."""
 
     name: str
     about: str
-    buckets: list[tuple[str, float]]
-    total: float
+    series: Mapping[str, tuple[Sequence[int], float]]
+    label: str = ""
 
 
 @attrs.define(eq=False)
 class Histogram:
-    """Counts durations by their length."""
+    """Counts durations by their length. `recent`: the newest ones, in seconds, oldest first."""
 
+    recent: deque[float] = attrs.field(factory=lambda: deque(maxlen=RECENT))
     _counts: list[int] = attrs.field(factory=lambda: [0] * (len(BOUNDS_S) + 1))
     _sum_s: float = 0.0
 
@@ -79,6 +94,7 @@ class Histogram:
         """Count one duration."""
         self._counts[bisect_left(BOUNDS_S, seconds)] += 1
         self._sum_s += seconds
+        self.recent.append(seconds)
 
     @property
     def count(self) -> int:
@@ -87,8 +103,16 @@ class Histogram:
 
     def figure(self, name: str, about: str) -> Distribution:
         """Return it as it is now."""
-        buckets = zip((*map(str, BOUNDS_S), "+Inf"), accumulate(self._counts), strict=True)
-        return Distribution(name, about, list(buckets), self._sum_s)
+        return Distribution(name, about, {"": self.state()})
+
+    def state(self) -> tuple[Sequence[int], float]:
+        """Return the counts of all buckets and the sum, as they are now."""
+        return tuple(self._counts), self._sum_s
+
+
+def share_of(values: Collection[float], share: float) -> float:
+    """Return the smallest value that `share` (0 to 1) of `values` do not pass. There must be values."""
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 @attrs.define(eq=False)
@@ -170,13 +194,22 @@ def as_text(figures: Iterable[Figure | Distribution]) -> bytes:
 
     def family(figure: Figure | Distribution) -> Metric:
         if isinstance(figure, Distribution):
-            return HistogramMetricFamily(figure.name, figure.about, figure.buckets, figure.total)
+            return distribution(figure)
         maker = CounterMetricFamily if figure.kind == "counter" else GaugeMetricFamily
         if not isinstance(figure.values, Mapping):
             return maker(figure.name, figure.about, figure.values)
         made = maker(figure.name, figure.about, labels=[figure.label])
         for key, value in figure.values.items():
             made.add_metric([key], value)
+        return made
+
+    def distribution(figure: Distribution) -> Metric:
+        made = HistogramMetricFamily(
+            figure.name, figure.about, labels=[figure.label] if figure.label else None
+        )
+        for value, (counts, total) in figure.series.items():
+            buckets = list(zip((*map(str, BOUNDS_S), "+Inf"), accumulate(counts), strict=True))
+            made.add_metric([value] if figure.label else [], buckets, total)
         return made
 
     class Figures(Collector):

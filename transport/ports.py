@@ -14,6 +14,7 @@ from storage.aliases import Aliases
 from storage.tables.app_exchanges import OpenExchange
 from transport.access.attempts import SignInThrottle
 from transport.access.audit_trail import AuditTrail
+from transport.delays import DeviceDelays
 from transport.http.services import HttpServices
 from transport.push.attention import Attention
 from transport.rendering.protocol import Block
@@ -163,6 +164,7 @@ class Deps:
         tries: the limit of sign-in attempts.
         trail: records sign-ins; None records nothing.
         attention: who looks at which session.
+        delays: how long what is committed takes to each device.
         on_taken: called with (session_id, seq) whenever a batch up to `seq` goes to a device. Must not block.
     """
 
@@ -180,5 +182,6 @@ class Deps:
     app: AppPorts | None = None
     services: HttpServices | None = None
     on_taken: Callable[[str, int], None] = _ignore
+    delays: DeviceDelays = attrs.field(factory=DeviceDelays)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     trail: AuditTrail | None = None

@@ -5,7 +5,10 @@ trio-websocket and lets us write ready-made frames beside it.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Final
 
 import trio
@@ -215,6 +218,21 @@ class FrameStream(PutBackStream):
         if self._rest:
             rest, self._rest = self._rest, b""
             await self._write(rest)
+
+    def unsent_bytes(self) -> int:
+        """Return the bytes of a rest, and those that the system holds because the device has not received them.
+
+        The latter are 0 if the system does not say so.
+        """
+        raw = self.inner.transport_stream if isinstance(self.inner, trio.SSLStream) else self.inner
+        if not isinstance(raw, trio.SocketStream) or raw.socket.fileno() < 0:
+            return len(self._rest)
+        try:
+            return len(self._rest) + int.from_bytes(
+                ioctl(raw.socket.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder
+            )
+        except OSError:  # only Linux answers this for a socket
+            return len(self._rest)
 
     def _write_nowait(self, frames: bytes) -> int:
         """Write as much as a bare socket accepts at once; return how much that was."""

@@ -15,17 +15,20 @@ from bridgehub.agents.claude.settings import config_folder
 from bridgehub.workspace.git import GitFailed, GitMissing, run_git
 from bridgehub.workspace.prune import usage
 from builderos.agent_checks import Finding, examine_agent, examine_codex_sandbox
+from builderos.client.wire.http import call
+from builderos.commands.with_server import Find, Where, with_server
 from builderos.config import ClaudeAgent, CodexAgent, Config, ConfigError, config_path, load_config
 from builderos.desk_hook import DeskHook, describe
 from builderos.exit_status import FAILED, OK
 from builderos.ids import wall_clock_ms
 from builderos.options import as_path
 from builderos.push_checks import push_lines
+from builderos.slow_checks import explain
 from storage.data_folder import CHECKPOINTS, DATABASE_NAME, WORKTREES, read_holder
 from storage.errors import StorageError
 from storage.read_only import count_sessions
 
-__all__ = ["LEAST_GIT", "add_doctor", "examine", "git_lines", "needed_packages", "run_doctor"]
+__all__ = ["LEAST_GIT", "add_doctor", "examine", "git_lines", "needed_packages", "run_doctor", "run_slow"]
 
 PYTHON = (3, 11)
 
@@ -196,10 +199,29 @@ def _hub_clock(hubs: Path) -> Finding:
     return Finding("ok", "clock", "agrees with the hubs' folders")
 
 
+def run_slow(where: Where) -> int:
+    """Print where the delay of each device comes from, the slowest first; return the exit status."""
+
+    def work(find: Find) -> int:
+        server = find()
+        answer = call(server, "GET", "/api/delays")
+        busy = os.getloadavg()[0] / (os.cpu_count() or 1) if server.is_own else None
+        for finding in explain(answer, busy):
+            sys.stdout.write(f"{finding}\n")
+        return OK
+
+    return with_server(where, work)
+
+
 def add_doctor(parser: argparse.ArgumentParser) -> None:
     """Add the options of `doctor`."""
     parser.add_argument("--config", type=as_path, metavar="FILE", help="the server's config file")
     parser.add_argument("--verify", action="store_true", help="check all stored data instead (can be slow)")
+    parser.add_argument(
+        "--slow", action="store_true", help="report where each device's delay comes from instead"
+    )
+    parser.add_argument("--url", help="with --slow: the server's address")
+    parser.add_argument("--key", help="with --slow: a key with the scope admin")
     parser.set_defaults(run=_run)
 
 
@@ -208,4 +230,6 @@ def _run(arguments: argparse.Namespace) -> int:
         from builderos.commands.verify import run_verify
 
         return run_verify(arguments.data)
+    if arguments.slow:
+        return run_slow((arguments.data, arguments.url, arguments.key))
     return run_doctor(arguments.data, arguments.config)

@@ -149,6 +149,7 @@ class ServerParts:
             readiness=self.readiness(),
             export=StoreExports(store.journal, store.catalog),
             more_figures=partial(server_figures, store, self.supervisor),
+            lags=lambda: lags_of(self.supervisor.listeners()),
         )
 
     def readiness(self) -> ReadinessProbe:

@@ -124,6 +124,7 @@ async def test_metrics_tell_of_a_turn(shared: Shared, sid: str) -> None:
         await device.attach(sid, agent="echo")
         await device.ask(sid, "hello")
         lines = (await http.get("/metrics")).text.splitlines()
+        delays = (await http.get("/api/delays")).json()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     assert float(values['builderos_turns_ended_total{end="complete"}']) >= 1
     assert float(values["builderos_hub_starts_total"]) >= 1
@@ -131,6 +132,10 @@ async def test_metrics_tell_of_a_turn(shared: Shared, sid: str) -> None:
     assert float(values["builderos_fan_out_seconds_count"]) >= 1
     assert float(values["builderos_sessions_live"]) >= 1
     assert any(name.startswith("builderos_device_lag{") for name in values)
+    assert any(name.startswith("builderos_device_write_seconds_count{") for name in values)
+    assert delays["committed"]["p95_ms"] > 0
+    assert all(one["device_id"] and one["waiting_bytes"] >= 0 for one in delays["devices"])
+    assert any(one["connections"] and one["written"] for one in delays["devices"])
 
 
 async def test_a_revoked_device_is_cut_within_a_second(shared: Shared) -> None:

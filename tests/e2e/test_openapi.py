@@ -83,6 +83,7 @@ async def test_answers_with_something_in_them_are_as_described(shared: Shared, s
             "/api/search": "/api/search?q=quokka",
             "/api/devices": "/api/devices",
             "/api/sessions/{id}/export": f"/api/sessions/{sid}/export",
+            "/api/delays": "/api/delays",
             "/metrics": "/metrics",
             "/uploads/{name}": upload.json()["path"],
         }.items():

@@ -23,6 +23,7 @@ from storage.errors import SessionMissing
 from storage.records import NewSession, Row, SessionRecord, Summary
 from tests.fakes.devices import FakeDevices
 from tests.fakes.memory_store import MemoryStore, StoredSession
+from transport.delays import DeviceDelays
 from transport.ports import Deps
 from transport.push.attention import Attention
 
@@ -113,6 +114,7 @@ class FakeServer(MemoryStore):
     before_count: Callable[[], Awaitable[None]] | None = None
     now_ms: int = START_MS
     watchers: list[Callable[[str], None]] = attrs.field(factory=list)
+    delays: DeviceDelays = attrs.field(factory=DeviceDelays)
     attention: Attention = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -129,6 +131,7 @@ class FakeServer(MemoryStore):
             clock=lambda: self.now_ms,
             aliases=ALIASES,
             attention=self.attention,
+            delays=self.delays,
         )
 
     def add_session(self, session_id: str, agent: str = "echo") -> FakeSession:

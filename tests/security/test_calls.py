@@ -164,6 +164,7 @@ CALLS: Final = {
         "drive", "/api/sessions/seen/fork", {"json": {}}, tells='"session_id"', status=201
     ),
     # admin: keys, deletion, sleep.
+    "GET /api/delays": Call("admin", "/api/delays", tells='"waiting_bytes":'),
     "GET /api/devices": Call("admin", "/api/devices", tells='"scope":"approve"'),
     "POST /api/devices": Call(
         "admin", "/api/devices", {"json": {"name": "new", "scope": "admin"}}, tells='"key":"'

@@ -87,6 +87,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "POST /api/devices/pair": "admin",
     "DELETE /api/devices/{id}": "admin",
     "GET /metrics": "view",
+    "GET /api/delays": "admin",
     "GET /api/openapi.json": "view",
 }
 """The scope that each HTTP call needs. `/api/health` needs no key and never asks. A signed address opens its file

@@ -27,13 +27,14 @@ from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, Drain
 from transport.http.responses import HttpError, error_response
 from transport.http.routes.capsules import list_capsules
 from transport.http.routes.changes import ChangeRoutes
+from transport.http.routes.delays import DelayRoutes
 from transport.http.routes.desk import DeskRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
 from transport.http.routes.requests import RequestRoutes
 from transport.http.routes.search import search
-from transport.http.routes.server import ServerRoutes, SystemRoutes, description, metrics_text
+from transport.http.routes.server import ServerRoutes, SystemRoutes, description
 from transport.http.routes.session_actions import ForkRoutes, close_session, delete_session, export_session
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import list_tasks
@@ -111,6 +112,7 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
     pairing = PairingRoutes(services, deps.clock)
     workspace = WorkspaceRoutes(deps, services.work)
     desk = DeskRoutes(deps, services.desk)
+    figures = DelayRoutes(services, port, deps.catalog, deps.delays)
     removal = SessionRemoval(services.sessions, deps.catalog, services.work)
     return [
         _route("POST /api/files/upload", uploads.upload),
@@ -138,7 +140,8 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
         _route("POST /api/devices/pair", pairing.make),
         _route("DELETE /api/devices/{id}", devices.revoke),
         _code_route(CODE_PATH, pairing.redeem),
-        _route("GET /metrics", partial(metrics_text, services, port, deps.catalog)),
+        _route("GET /metrics", figures.metrics),
+        _route("GET /api/delays", figures.listing),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -121,6 +121,7 @@ class HttpServices:
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         export: None where sessions cannot be written out.
         more_figures: figures of other parts, for `/metrics`.
+        lags: positions that each device is behind, by its label.
     """
 
     data: Path
@@ -143,6 +144,7 @@ class HttpServices:
     forks: Forks | None = None
     desk: DeskSessions | None = None
     more_figures: Callable[[], list[Figure]] = list
+    lags: Callable[[], Mapping[str, int]] = dict
 
 
 @attrs.frozen(kw_only=True)

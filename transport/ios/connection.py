@@ -86,6 +86,9 @@ class ReadySource:
         self._at, self._by_config = math.inf, False
         return text_frame(ready(self.clock()))
 
+    def written(self, now: float) -> None:
+        """Implements `transport.websocket.writer.RoundSource`."""
+
     def due(self, now: float) -> float:
         """Implements `transport.websocket.writer.RoundSource`."""
         return self._at

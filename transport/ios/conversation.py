@@ -77,6 +77,7 @@ class AppConversation:
         """Stop following all sessions, and store how much was sent."""
         for feed in self._feeds.values():
             feed.close()
+            feed.record.leave(self.writer)
         self._feeds.clear()
         left = self.receipts.leave(orderly=orderly)
         if left:
@@ -171,9 +172,12 @@ class AppConversation:
         )
         view = await self._view(session_id, label)
         deps = self.deps
+        record = deps.delays.of(self.device.id, self.device.name, label)
         feed = AppFeed(
             session_id=session_id,
             own=AttachedDevice(label, self.device.name, observe=False),
+            record=record,
+            clock=deps.clock,
             writer=self.writer,
             label=device_id,
             state=AppState(session_id, label, self.seen),
@@ -188,6 +192,7 @@ class AppConversation:
         except BaseException:
             feed.close()
             raise
+        record.enter(self.writer)
         return feed
 
     def _name_of(self, feed: AppFeed, label: str) -> str:

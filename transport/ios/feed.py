@@ -127,7 +127,10 @@ class AppFeed(SessionFollower):
             await self._lose()
         elif self._may_pull():
             await self._pull()
-        return await self._frames(now)
+        frames = await self._frames(now)
+        if not frames and not self._queue:
+            self._unwritten_at = None  # the app is not shown these events
+        return frames
 
     def due(self, now: float) -> float:
         """Implements `transport.websocket.writer.RoundSource`."""
@@ -136,6 +139,11 @@ class AppFeed(SessionFollower):
         if not self._queue:
             return math.inf
         return max(now, self.pace.free_at) if _is_paced(self._queue[0]) else now
+
+    def written(self, now: float) -> None:
+        """Implements `transport.websocket.writer.RoundSource`. What waits for its pace is not written yet."""
+        if not self._queue:
+            super().written(now)
 
     def _may_pull(self) -> bool:
         if self.is_lost:
@@ -146,6 +154,8 @@ class AppFeed(SessionFollower):
         async with self._pulling:
             try:
                 taken = await self.cursor.take(trio.current_time())
+                if taken.items:
+                    self.note_taken(taken.items)
                 await self._add(self.state.take(taken.items))
             except StorageError as error:
                 self.note_failure(error)

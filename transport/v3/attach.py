@@ -80,6 +80,7 @@ class Attaching:
         attachment = DeviceAttachment(
             session_id=frame.session_id,
             own=AttachedDevice(label, self.device.name, observe),
+            record=self.deps.delays.of(self.device.id, self.device.name, label),
             writer=self.connection.writer,
             connection=self.connection,
             clock=self.deps.clock,

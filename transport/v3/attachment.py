@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from actors.cursor import Cursor
-from actors.ports import Clock, Journal
+from actors.ports import Journal
 from actors.replies import SessionView
 from actors.tail import AttachedDevice, EventBatch, Presence, SessionProblem, Tail, TransientUpdate
 from storage.errors import StorageError
@@ -73,7 +73,6 @@ class DeviceAttachment(SessionFollower):
     """
 
     connection: AttachedConnection
-    clock: Clock
     on_taken: Callable[[str, int], None]
     replaced: bool = False
     rendered: RenderedFeed | None = None
@@ -147,11 +146,12 @@ class DeviceAttachment(SessionFollower):
             return frames + self._storage_failed(error)
         self.failing = False
         if taken.items:
-            self._note_taken(taken)
+            self._note_batch(taken)
         return frames + encode_round(taken) if frames else encode_round(taken)
 
-    def _note_taken(self, taken: EventBatch) -> None:
+    def _note_batch(self, taken: EventBatch) -> None:
         self.on_taken(self.session_id, taken.items[-1].seq)
+        self.note_taken(taken.items)
         if self.rendered is not None:
             self.rendered.note(taken.items)
 
@@ -164,7 +164,7 @@ class DeviceAttachment(SessionFollower):
         taken = cursor.take_nowait()
         if taken is None:
             return None
-        self._note_taken(taken)
+        self._note_batch(taken)
         return encode_round(taken)
 
     def due(self, now: float) -> float:

@@ -19,6 +19,7 @@ __all__ = [
     "DetachFrame",
     "DraftFrame",
     "EditedInput",
+    "EventSeq",
     "FocusFrame",
     "HistoryCount",
     "Id",
@@ -28,6 +29,7 @@ __all__ = [
     "Moment",
     "OrganizeFrame",
     "PaceMs",
+    "PaintMs",
     "PaintedFrame",
     "PathText",
     "PingFrame",
@@ -84,6 +86,12 @@ HistoryCount = NewType("HistoryCount", int)
 
 PaceMs = NewType("PaceMs", int)
 """0 to 10000 milliseconds."""
+
+EventSeq = NewType("EventSeq", int)
+"""1 or more."""
+
+PaintMs = NewType("PaintMs", int)
+"""0 to 3600000 milliseconds."""
 
 
 @attrs.frozen
@@ -265,8 +273,8 @@ class PaintedFrame:
 
     name: ClassVar[str] = "painted"
     session_id: Id
-    seq: int
-    ms: int
+    seq: EventSeq
+    ms: PaintMs
 
 
 @attrs.frozen

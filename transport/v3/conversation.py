@@ -22,6 +22,7 @@ from actors.replies import Accepted, Rejected, Reply
 from storage.errors import StorageError
 from transport.access.auth import OBSERVER_FRAMES, authorize
 from transport.config import TransportConfig
+from transport.delays import MAX_LABELS_OF_A_KEY, DeviceRecord
 from transport.ports import Deps, Device
 from transport.sessions import FAILURES, SessionRefused, attachments_of, failure_of
 from transport.v3 import client_frames as cf
@@ -62,6 +63,7 @@ class DeviceConversation:
     _watches_all: bool = False
     _hearing: AbstractContextManager[None] | None = None
     _label: str = ""
+    _records: set[DeviceRecord] = attrs.field(factory=set)
 
     def __enter__(self) -> Self:
         return self
@@ -71,6 +73,8 @@ class DeviceConversation:
     ) -> None:
         for attachment in self._attachments.values():
             attachment.close()
+        for record in self._records:
+            record.leave(self.writer)
         self._attachments.clear()
         if self._watching is not None:
             self._watching.__exit__(None, None, None)
@@ -169,12 +173,18 @@ class DeviceConversation:
             return
         self._attachments[session_id] = attachment
         self._label = attachment.own.device_id
+        self._enter(attachment.record)
         self._feed_sessions()
         for text in texts:
             self.writer.put(text)
         self.writer.put_frames(encode_round(first))
         self.writer.put_frames(attachment.trouble())
         attachment.start()
+
+    def _enter(self, record: DeviceRecord) -> None:
+        if len(self._records) < MAX_LABELS_OF_A_KEY:
+            self._records.add(record)
+            record.enter(self.writer)
 
     def _close_attachment(self, session_id: str) -> None:
         attachment = self._attachments.pop(session_id, None)
@@ -195,11 +205,17 @@ class DeviceConversation:
             self._send_rejected(frame.session_id, refusal)
             return
         if isinstance(frame, cf.PaintedFrame):
-            return  # it changes nothing for other devices, and is worthless later
+            self._painted(frame)
+            return
         try:
             await self._submit(frame)
         except FAILURES as error:
             self._send_failure(frame.session_id, error, frame)
+
+    def _painted(self, frame: cf.PaintedFrame) -> None:
+        attachment = self._attachments[frame.session_id]
+        if frame.seq <= attachment.head[1]:  # an event that there is not yet cannot have been shown
+            attachment.record.painted(trio.current_time(), frame.ms)
 
     def _refusal(self, frame: cf.CommandFrame) -> Rejected | None:
         if not authorize(self.device.scope, frame.name):

@@ -22,12 +22,14 @@ from transport.v3.client_frames import (
     ClientFrame,
     DecideFrame,
     EditedInput,
+    EventSeq,
     HistoryCount,
     Id,
     IdleSeconds,
     MessageId,
     Moment,
     PaceMs,
+    PaintMs,
     PathText,
     SettingsChange,
     ShortText,
@@ -78,6 +80,10 @@ class WireError(Exception):
 
 MAX_IDLE_S: Final = 86_400.0
 """A longer time without anybody means the same."""
+
+
+MAX_PAINT_MS: Final = 3_600_000
+"""A device that shows an event an hour after it is late for another reason than its connection."""
 
 
 class _Wrong(ValueError):
@@ -200,6 +206,8 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(WorktreeAsked, _worktree)
     converter.register_structure_hook(HistoryCount, lambda value, _: _int(value, 0, 1000))
     converter.register_structure_hook(IdleSeconds, _idle)
+    converter.register_structure_hook(EventSeq, lambda value, _: _int(value, 1, _MAX_INT))
+    converter.register_structure_hook(PaintMs, lambda value, _: _int(value, 0, MAX_PAINT_MS))
     converter.register_structure_hook(PaceMs, lambda value, _: _int(value, 0, 10_000))
 
     @converter.register_structure_hook_factory(attrs.has)

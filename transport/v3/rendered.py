@@ -93,6 +93,9 @@ class RenderedFeed:
         await trio.lowlevel.checkpoint()
         return self._frames.popleft() if self._frames else b""
 
+    def written(self, now: float) -> None:
+        """Implements `transport.websocket.writer.RoundSource`."""
+
     def due(self, now: float) -> float:
         """Implements `transport.websocket.writer.RoundSource`."""
         return now if self._frames else math.inf

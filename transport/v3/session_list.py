@@ -58,6 +58,9 @@ class SessionFeed:
                 texts.append(text)
         return b"".join(map(text_frame, texts))
 
+    def written(self, now: float) -> None:
+        """Implements `transport.websocket.writer.RoundSource`."""
+
     def due(self, now: float) -> float:
         """Implements `transport.websocket.writer.RoundSource`."""
         return min((self._free_at.get(name, now) for name in self._changed), default=math.inf)

@@ -7,7 +7,9 @@ it. It then is a source of the connection's writer.
 from __future__ import annotations
 
 import logging
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -15,9 +17,12 @@ import attrs
 import trio
 
 from actors.cursor import Cursor
+from actors.events.committed import Committed
+from actors.ports import Clock
 from actors.replies import SessionView
 from actors.tail import AttachedDevice, Tail
 from storage.errors import StorageError
+from transport.delays import DeviceRecord
 from transport.websocket.writer import DeviceWriter
 
 __all__ = ["STORAGE_RETRY_S", "SessionFollower"]
@@ -37,6 +42,8 @@ class SessionFollower(ABC):
 
     Attributes:
         own: the device that listens.
+        record: where its delays are counted.
+        clock: the time of day, which events carry.
         active: whether the writer may ask.
         tail: known once it listens.
         cursor: known once it follows.
@@ -45,6 +52,8 @@ class SessionFollower(ABC):
 
     session_id: str
     own: AttachedDevice
+    record: DeviceRecord
+    clock: Clock
     writer: DeviceWriter
     active: bool = False
     failing: bool = False
@@ -53,6 +62,10 @@ class SessionFollower(ABC):
     _listening: AbstractContextManager[Tail] | None = None
     _epoch: int = 0
     _changed: trio.Event | None = None
+    _begins: int = 0
+    _behind_at: float | None = None
+    _lags: bool = False
+    _unwritten_at: float | None = None
 
     @property
     def device(self) -> AttachedDevice | None:
@@ -86,6 +99,7 @@ class SessionFollower(ABC):
     def start(self) -> None:
         """Allow the writer to ask from now on."""
         self.active = True
+        self._begins = self.tail.head_seq
         self.writer.mark_ready(self)
 
     def close(self) -> None:
@@ -100,12 +114,35 @@ class SessionFollower(ABC):
         """Implements `actors.tail.Listener`."""
         if self._changed is not None:
             self._changed.set()
+        if self._behind_at is None and self.active and self.tail.head_seq > self.cursor.position:
+            self._behind_at = trio.current_time()
         if self.active and not self.stays_held():
             self.writer.mark_ready(self, self.take_nowait)
 
     def stays_held(self) -> bool:
         """Return whether news wait behind something that is held anyway: then there is nothing to send yet."""
         return False
+
+    def note_taken(self, items: Sequence[Committed]) -> None:
+        """Note events that the device's writer takes just now, for its delays. Its past does not count."""
+        first, last = items[0], items[-1]
+        behind_at, lags = self._behind_at, self._lags
+        self._lags = last.seq < self.tail.head_seq
+        if not self._lags:
+            self._behind_at = None
+        if behind_at is None or last.seq <= self._begins:
+            return
+        self.record.joined += last.seq - first.first_seq + 1 - len(items)
+        if self._unwritten_at is None:
+            # Of one that lagged already only the event's own time says how long this event has waited.
+            waited_s = max(0, self.clock() - first.at_ms) / 1000 if lags else math.inf
+            self._unwritten_at = max(behind_at, trio.current_time() - waited_s)
+
+    def written(self, now: float) -> None:
+        """Implements `transport.websocket.writer.RoundSource`."""
+        if self._unwritten_at is not None:
+            self.record.write_s.observe(now - self._unwritten_at)
+            self._unwritten_at = None
 
     def note_failure(self, error: StorageError) -> bool:
         """Note that a read failed; return whether it is the first failure after a success. Only that is logged."""

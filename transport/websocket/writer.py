@@ -52,6 +52,10 @@ class RoundSource(Protocol):
         """Return when `take` may return something: by `now`, a later time, or infinity until it is woken."""
         ...
 
+    def written(self, now: float) -> None:
+        """Note that the socket has taken all frames that `take` returned. Must not block or raise."""
+        ...
+
 
 @attrs.define(eq=False)
 class DeviceWriter:
@@ -70,12 +74,19 @@ class DeviceWriter:
     ended: bool = False
     _outbox: list[bytes] = attrs.field(factory=list)
     _outbox_bytes: int = 0
+    _writing_bytes: int = 0
+    _cut_off: RoundSource | None = None
     _room: trio.Event | None = None
     _ready: dict[RoundSource, None] = attrs.field(factory=dict)
     _later: dict[RoundSource, float] = attrs.field(factory=dict)
     _wake: trio.Event | None = None
     _woken: bool = False
     _beat_due: bool = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that wait for the device: here, and as far as the system says so, in its socket."""
+        return self._outbox_bytes + self._writing_bytes + self.stream.unsent_bytes()
 
     def put(self, text: bytes) -> None:
         """Queue `text` for the device, in order, before any batch that is not being written yet. Never blocks."""
@@ -144,7 +155,9 @@ class DeviceWriter:
         if not frames:
             return True
         if not self.stream.send_frames_nowait(frames):
+            self._cut_off = source
             return False
+        source.written(trio.current_time())
         if self.on_sent is not None:
             self.on_sent()
         return True
@@ -175,8 +188,11 @@ class DeviceWriter:
             rounds = await self._collect(now)
             data = self._drain(rounds)
             if data or self.stream.has_rest:
+                self._writing_bytes = len(data)
                 if not await self.stream.send_frames(data):
                     return
+                self._writing_bytes = 0
+                self._note_written(rounds)
                 if self.on_sent is not None:
                     self.on_sent()
                 if self._ready:
@@ -187,6 +203,15 @@ class DeviceWriter:
                 await trio.lowlevel.checkpoint()
             elif not self._woken:
                 await self._wait()
+
+    def _note_written(self, rounds: Sequence[tuple[RoundSource, bytes]]) -> None:
+        cut_off, self._cut_off = self._cut_off, None
+        if rounds or cut_off is not None:
+            now = trio.current_time()
+            if cut_off is not None:
+                cut_off.written(now)
+            for source, _ in rounds:
+                source.written(now)
 
     def _look_at_clock(self, now: float) -> None:
         if self._beat_due:

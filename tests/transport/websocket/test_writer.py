@@ -27,6 +27,7 @@ class Source:
     news: list[bytes] = attrs.field(factory=list)
     is_plain: bool = True
     active: bool = True
+    count_written: int = 0
 
     async def take(self, now: float) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -34,6 +35,9 @@ class Source:
 
     def take_nowait(self) -> bytes | None:
         return self._taken() if self.is_plain else None
+
+    def written(self, now: float) -> None:
+        self.count_written += 1
 
     def due(self, now: float) -> float:
         return now if self.news else float("inf")
@@ -84,6 +88,7 @@ async def test_news_are_written_as_they_come() -> None:
             source.news.append(word)
             made.writer.mark_ready(source, source.take_nowait)
             assert made.arrived() == text_frame(word)
+        assert source.count_written == 2
         await wait_all_tasks_blocked()
         assert made.arrived() == b""
 
@@ -126,11 +131,15 @@ async def test_the_rest_of_a_frame_comes_before_anything_else() -> None:
         source = Source([LARGE])
         made.writer.mark_ready(source, source.take_nowait)
         assert made.writer.stream.has_rest
+        assert made.writer.waiting_bytes >= len(LARGE)
+        assert source.count_written == 0
         source.news.append(b"later")
         made.writer.mark_ready(source, source.take_nowait)
         made.writer.put(b"reply")
         expected = text_frame(LARGE) + text_frame(b"reply") + text_frame(b"later")
         assert await made.read(len(expected)) == expected
+        await wait_all_tasks_blocked()
+        assert source.count_written == 2
 
 
 async def test_a_control_frame_does_not_cut_a_frame_in_two() -> None:

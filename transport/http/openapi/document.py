@@ -26,6 +26,7 @@ from transport.http.openapi.schemas import (
     named,
     nullable,
     object_of,
+    recent,
 )
 
 __all__ = ["describe"]
@@ -328,12 +329,14 @@ def _server() -> Json:
         workspace=object_of(path=nullable("string"), ok=BOOL),
     )
     capsules = object_of(count=COUNT, capsules=list_of(named("Capsule")))
+    delays = object_of(committed=recent(), devices=list_of(named("Delay")))
     described: Json = {"type": "object", "required": ["openapi", "info", "paths"]}
     return {
         "/api/health": {"get": {**_call("Health check", health), "security": []}},
         "/api/status": {"get": _call("Status and features", status)},
         "/api/capsules": {"get": _call("Capsules of the workspace", capsules)},
         "/api/openapi.json": {"get": _call("This description", described)},
+        "/api/delays": {"get": _call("How long events take to each device", delays)},
         "/metrics": {"get": _call("Counters, for Prometheus", TEXT, media_type="text/plain")},
     }
 

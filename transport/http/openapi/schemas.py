@@ -19,6 +19,7 @@ __all__ = [
     "named",
     "nullable",
     "object_of",
+    "recent",
 ]
 
 Json = dict[str, Any]
@@ -44,6 +45,12 @@ def list_of(item: Json) -> Json:
 def named(name: str) -> Json:
     """Return a reference to one of `SCHEMAS`."""
     return {"$ref": f"#/components/schemas/{name}"}
+
+
+def recent() -> Json:
+    """Return the newest durations of a figure, or null."""
+    number: Json = {"type": "number", "minimum": 0}
+    return {**object_of(count=COUNT, p50_ms=number, p95_ms=number), "type": ["object", "null"]}
 
 
 def nullable(kind: str) -> Json:
@@ -135,6 +142,18 @@ SCHEMAS: Final[Json] = {
         problem=nullable("string"),
         fix=nullable("string"),
         mend=nullable("string"),
+    ),
+    "Delay": object_of(
+        device_id=ID,
+        key=TEXT,
+        name=TEXT,
+        connections=COUNT,
+        reconnects=COUNT,
+        behind=COUNT,
+        waiting_bytes=COUNT,
+        joined=COUNT,
+        written=recent(),
+        painted=recent(),
     ),
     "Capsule": object_of(name=TEXT, title=TEXT, purpose=TEXT),
 }

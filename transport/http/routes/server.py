@@ -1,4 +1,4 @@
-"""The server itself: health, status, metrics, the OpenAPI description, and the machine's sleep."""
+"""The server itself: health, status, the OpenAPI description, and the machine's sleep."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.ports import Catalog, Clock
+from actors.ports import Clock
 from storage.errors import StorageError
 from transport.access.auth import authorize
 from transport.config import TransportConfig
 from transport.http.openapi.document import describe
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
-from transport.http.services import AgentState, HttpServices, Port, Readiness
-from transport.metrics import CONTENT_TYPE, Figure, as_text
+from transport.http.services import AgentState, HttpServices, Readiness
 from transport.ports import Deps, Device
 from transport.v3.events import timestamp
 
-__all__ = ["ServerRoutes", "SystemRoutes", "description", "metrics_text"]
+__all__ = ["ServerRoutes", "SystemRoutes", "description"]
 
 
 STORAGE_S: Final = 5.0
@@ -114,20 +113,6 @@ class SystemRoutes:
             raise HttpError(503, "failed", "The command failed. See the server's log.")
         await self.services.audit.note(act_of(request, by, "slept", self.clock()))
         return JsonAnswer({"ok": True, "message": "The machine is going to sleep."})
-
-
-async def metrics_text(
-    services: HttpServices, port: Port, catalog: Catalog, _: Request, __: Device
-) -> Response:
-    """Return all metrics."""
-    figures = [
-        Figure("gauge", "builderos_connections", "Connections now, by kind.", port.gauges(), "kind"),
-        Figure("gauge", "builderos_websockets", "WebSockets on the old paths.", port.counts(), "agent"),
-        Figure("gauge", "builderos_sessions", "Sessions kept.", await catalog.count()),
-        *services.more_figures(),
-        *services.metrics.figures(),
-    ]
-    return Response(await trio.to_thread.run_sync(as_text, figures), media_type=CONTENT_TYPE)
 
 
 async def description(version: str, _: Request, __: Device) -> Response:
