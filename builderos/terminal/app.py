@@ -63,6 +63,7 @@ class TerminalApp(App[str]):
         screens = [one for one in self.screen_stack if hasattr(one, "changed")] if self.is_running else []
         for screen in screens[-1:]:
             screen.changed()
+            screen.call_after_refresh(self.client.drawn)
 
     def say(self, text: str) -> None:
         """Show a line for a moment."""

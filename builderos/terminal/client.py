@@ -14,11 +14,12 @@ import attrs
 
 from builderos.client.moments import wire_moment
 from builderos.client.state import Follow, RefusedError
-from builderos.client.wire.frames import Frame
+from builderos.client.wire.frames import Frame, encode
 from builderos.client.wire.server import Server
 from builderos.terminal.keep import Keep, Waiting
 from builderos.terminal.model.conversation import ConversationModel
 from builderos.terminal.model.sessions import Sessions
+from builderos.terminal.wire.paint import Paint
 from builderos.terminal.wire.wire import Wire
 
 __all__ = ["Client", "NoView", "View"]
@@ -88,6 +89,7 @@ class Client:
     view: View = attrs.field(factory=NoView)
     sessions: Sessions = attrs.field(factory=Sessions)
     conversation: ConversationModel | None = None
+    paint: Paint = attrs.field(factory=Paint)
     wire: Wire = attrs.field(init=False)
     _waiting: dict[str, Waiting] = attrs.field(factory=dict)
     _follow: Follow | None = None
@@ -95,7 +97,7 @@ class Client:
     _read: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.wire = Wire(self.find, self.chance, self)
+        self.wire = Wire(self.find, self.chance, self, more=self._painted)
 
     # ---- sessions ----
 
@@ -114,6 +116,7 @@ class Client:
         follow.settings = settings
         conversation = self.conversation = ConversationModel(session_id, self.device_id)
         self._follow, self._read = follow, 0
+        self.paint.forget()
         self._filled(follow)
         for one in self._waiting.values():
             if one.session_id == session_id:
@@ -274,6 +277,19 @@ class Client:
         self.sessions.fill(found.get("sessions"))
         self.view.changed()
 
+    def drawn(self) -> None:
+        """Note that the screen shows what came, so that the server learns how long that takes."""
+        self.paint.drawn(self.clock())
+
+    def _painted(self) -> str | None:
+        follow = self._follow
+        fields = (
+            self.paint.report(follow.session_id, self.clock())
+            if follow is not None and follow.attached
+            else None
+        )
+        return None if fields is None else encode("painted", **fields)
+
     def now(self) -> datetime:
         """Return the time, in UTC."""
         return datetime.fromtimestamp(self.clock() / 1000, UTC)
@@ -294,6 +310,7 @@ class Client:
                 self._follow.agent = None  # it exists: one that is deleted from now on is not created again
             if frame.session_id == conversation.session_id:
                 conversation.take(frame)
+                self.paint.take(frame)
         if frame.kind == "rejected":
             self._rejected(frame)
         elif frame.kind == "error" and frame.seq is None:
@@ -308,6 +325,8 @@ class Client:
 
     def on_connection(self) -> None:
         """Implements `Listener`."""
+        if self.wire.state == "live" and self.wire.ready is not None:
+            self.paint.begin(self.wire.ready, self.wire.round_trip_s, self.clock())
         self.view.changed()
 
     def on_outbox(self, follow: Follow) -> None:

@@ -67,6 +67,23 @@ def test_what_the_practice_agent_offers_is_set_on_every_device(site: Site, sid: 
         expect(chip).to_contain_text("Plan only")
 
 
+def test_what_is_shown_is_reported_and_listed(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    screen = stage.screen
+    assert stage.frames("painted") == [], "the past is no news"
+    screen.ask("hello", "echo: hello")
+    screen.box.fill("so that another frame goes out")
+    painted = stage.wait_sent("painted")
+    assert painted["session_id"] == sid
+    assert painted["seq"] >= 1
+    assert 0 <= painted["ms"] < 600_000
+    screen.go("#/")
+    screen.button("Settings").click()
+    settings = screen.page.get_by_role("dialog", name="Settings", exact=True)
+    settings.get_by_text("Delays", exact=True).click()
+    expect(settings.locator(".delays li").first).to_contain_text(re.compile("(shown|sent) after [0-9]+ ms"))
+
+
 def test_nothing_is_offered_that_the_agent_does_not_offer(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     stage.tell("agent", agent={"models": [], "modes": [], "can": []})

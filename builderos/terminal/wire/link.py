@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -50,12 +51,14 @@ class Link:
 
     Attributes:
         ready: the server's answer to the sign-in.
+        round_trip_s: how long that took.
     """
 
     _reader: asyncio.StreamReader
     _writer: asyncio.StreamWriter
     _websocket: WSConnection
     ready: Frame | None = None
+    round_trip_s: float = 0.0
     _frames: deque[Frame] = attrs.field(factory=deque)
     _parts: list[str] = attrs.field(factory=list)
     _size: int = 0
@@ -89,6 +92,7 @@ class Link:
     async def open(self, host: str, target: str, key: str) -> None:
         """Shake hands and sign in."""
         headers = [(b"Authorization", f"Bearer {key}".encode())]
+        began = monotonic()
         self._write(Request(host=host, target=target, extra_headers=headers))
         while not self._frames:
             await self._read()
@@ -97,7 +101,7 @@ class Link:
             raise RefusedError(ready.text("code"), ready.content)
         if ready.kind != "ready":
             raise FrameError(f"the server's first frame is {ready.kind!r}, not ready")
-        self.ready = ready
+        self.ready, self.round_trip_s = ready, monotonic() - began
 
     async def close(self) -> None:
         """Say goodbye, so that the server need not detect the end by itself."""

@@ -59,6 +59,8 @@ class Wire:
         shown: the session on the screen.
         watches: news of all sessions are wanted.
         ready: what the server said of itself and of this device.
+        round_trip_s: how long it took to say so.
+        more: returns a frame to send with the one that was just sent.
         attached: set once the server has answered the first attach, or the sign-in if there is none.
     """
 
@@ -70,6 +72,8 @@ class Wire:
     state: State = "reconnecting"
     why: str = ""
     ready: Frame | None = None
+    round_trip_s: float = 0.0
+    more: Callable[[], str | None] = lambda: None
     heads: dict[str, SeenPosition] = attrs.field(factory=dict)
     attached: asyncio.Event = attrs.field(factory=asyncio.Event)
     _waiting: dict[str, Follow] = attrs.field(factory=dict)
@@ -166,6 +170,7 @@ class Wire:
 
     def _welcome(self, link: Link) -> None:
         self._link, self.ready, self.state, self.why = link, link.ready, "live", ""
+        self.round_trip_s = link.round_trip_s
         seconds = link.ready.body.get("heartbeat_s") if link.ready else None
         self._heartbeat_s = (
             float(seconds) if isinstance(seconds, int | float) and seconds > 0 else HEARTBEAT_S
@@ -236,6 +241,9 @@ class Wire:
             return False
         try:
             self._link.send(frame)
+            more = self.more()
+            if more is not None:
+                self._link.send(more)
         except LinkLostError:
             return False  # the receiving task notices it too, and reconnects
         return True

@@ -24,6 +24,7 @@ class Link:
     """One connection: frames that are put in come out; None ends it."""
 
     ready: Frame
+    round_trip_s: float = 0.04
     sent: list[dict[str, Any]] = attrs.field(factory=list)
     coming: asyncio.Queue[Frame | None] = attrs.field(factory=asyncio.Queue)
 

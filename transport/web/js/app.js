@@ -193,7 +193,10 @@ export class App {
 			this.#draw(later);
 		}
 		if (drawn.has("list")) this.#drawList(client);
-		if (drawn.has("session") || drawn.has("list")) this.conversation?.update();
+		if (drawn.has("session") || drawn.has("list")) {
+			this.conversation?.update();
+			client.paint.drawn();
+		}
 		this.#heading(client);
 		this.#connection(client);
 	}

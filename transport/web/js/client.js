@@ -6,6 +6,7 @@ import { Connection } from "./connection.js";
 import { deviceId, recall, remember, renewDeviceId } from "./identity.js";
 import { OpenSession } from "./session.js";
 import { Outbox } from "./outbox.js";
+import { Paint } from "./paint.js";
 import { Sessions } from "./sessions.js";
 
 /** The longest wait for an answer to an `attach` or a `send`, in milliseconds. */
@@ -21,6 +22,7 @@ export class Client {
 		this.views = views;
 		this.api = new Api(key);
 		this.sessions = new Sessions(store, () => views.list());
+		this.paint = new Paint();
 		/** @type {OpenSession | null} */
 		this.open = null;
 		/** @type {Set<string>} what this connection is attached to */
@@ -41,7 +43,8 @@ export class Client {
 		const url = `${location.protocol === "https:" ? "wss:" : "ws:"}//${location.host}/api/ws`;
 		this.connection = new Connection(url, key, {
 			frame: (frame) => this.#frame(frame),
-			ready: (frame) => this.#ready(frame),
+			ready: (frame, askedMs) => this.#ready(frame, askedMs),
+			more: () => this.paint.take(),
 			change: () => this.#change(),
 			refused: (code) => views.refused(code),
 		});
@@ -73,9 +76,10 @@ export class Client {
 		return scopes.indexOf(this.scope) >= scopes.indexOf(scope);
 	}
 
-	/** @param {Frame} ready */
-	#ready(ready) {
+	/** @param {Frame} ready @param {number} askedMs */
+	#ready(ready, askedMs) {
 		this.attached.clear();
+		this.paint.begin(ready, askedMs);
 		this.peeks?.reset();
 		this.scope = ready.device.scope;
 		this.known = true;
@@ -256,6 +260,7 @@ export class Client {
 		const open = this.open;
 		if (!open) return;
 		this.open = null;
+		this.paint.forget();
 		open.leave();
 		this.look();
 		if (this.attached.delete(open.id)) this.connection.send({ type: "detach", session_id: open.id });

@@ -38,6 +38,7 @@ export class Connection {
 		this.heartbeatMs = 15_000;
 		this.lastFrame = 0;
 		this.since = 0;
+		this.askedAt = 0;
 		/** @type {ReturnType<typeof setTimeout> | undefined} */
 		this.timer = undefined;
 		this.look = setInterval(() => this.#lookAtAge(), LOOK_MS);
@@ -58,6 +59,8 @@ export class Connection {
 	send(frame) {
 		if (!this.live || this.socket?.readyState !== WebSocket.OPEN) return false;
 		this.socket.send(JSON.stringify(frame));
+		const more = this.listener.more();
+		if (more) this.socket.send(JSON.stringify(more));
 		return true;
 	}
 
@@ -100,7 +103,10 @@ export class Connection {
 			return;
 		}
 		this.timer = setTimeout(() => this.#lost(), CONNECT_LIMIT_MS);
-		socket.onopen = () => socket.send(JSON.stringify({ type: "auth", token: this.key }));
+		socket.onopen = () => {
+			this.askedAt = performance.now();
+			socket.send(JSON.stringify({ type: "auth", token: this.key }));
+		};
 		socket.onmessage = (event) => this.#onText(event.data);
 		socket.onclose = (event) => this.#onClose(event.code);
 	}
@@ -115,7 +121,7 @@ export class Connection {
 			this.live = true;
 			this.since = this.lastFrame;
 			this.heartbeatMs = (frame.heartbeat_s ?? 15) * 1000;
-			this.listener.ready(frame);
+			this.listener.ready(frame, this.lastFrame - this.askedAt);
 			this.listener.change();
 		} else if (frame.type === "error" && frame.code === "unauthorized") {
 			this.#onClose(BAD_KEY);

@@ -123,6 +123,7 @@ export class OpenSession {
 			return;
 		}
 		this.#checkCaughtUp();
+		if (frame.seq > this.goal) this.client.paint.came(frame);
 		if (frame.type === "user_message") {
 			this.#name(frame.content);
 			this.draft.sent(frame.content);

@@ -298,8 +298,10 @@ interface Views {
 interface Listener {
   /** Every frame except those of signing in. */
   frame: (frame: Frame) => void;
-  /** Signed in, on a new socket. */
-  ready: (ready: Frame) => void;
+  /** Signed in, on a new socket, so long after the sign-in was sent. */
+  ready: (ready: Frame, askedMs: number) => void;
+  /** A frame to send with the one that was just sent. */
+  more: () => Record<string, any> | null;
   /** The connection may have become live, or stopped being live. */
   change: () => void;
   /** The key is not valid: the connection does not return by itself. */

@@ -58,9 +58,31 @@ async function drawDevices(at, client, say) {
 			return el("li", el("span", el("b", one.name), el("small", ` ${facts}`)), one.id === client.deviceKey ? el("small", "this device") : remove);
 		});
 		at.replaceChildren(el("ul.grants", ...rows));
+		drawDelays(at, client);
 	} catch (error) {
 		at.replaceChildren(el("p.hint", error instanceof Error ? error.message : "Something went wrong."));
 	}
+}
+
+/** Add how fast events are on each connected device, if the server says so. @param {HTMLElement} at @param {Client} client */
+async function drawDelays(at, client) {
+	const told = await client.api.json("/api/delays").catch(() => null);
+	const here = (told?.devices ?? []).filter((/** @type {any} */ one) => one.connections);
+	if (!here.length) return;
+	const rows = here.map((/** @type {any} */ one) => el("li", el("span", el("b", one.device_id), el("small", ` ${delayWords(one)}`))));
+	at.append(el("details.delays", el("summary", "Delays"), el("ul.grants", ...rows)));
+}
+
+/** @param {any} one */
+function delayWords({ written, painted, behind, waiting_bytes: waiting, reconnects }) {
+	const ms = (/** @type {{p50_ms: number, p95_ms: number}} */ one) => `${Math.round(one.p50_ms)} ms, 95 % within ${Math.round(one.p95_ms)} ms`;
+	const words = [
+		painted ? `shown after ${ms(painted)}` : written ? `sent after ${ms(written)}` : "nothing sent yet",
+		behind ? `${behind} events behind` : "",
+		waiting ? `${waiting} bytes wait` : "",
+		reconnects ? `${reconnects} ${reconnects === 1 ? "reconnect" : "reconnects"}` : "",
+	];
+	return words.filter(Boolean).join(" · ");
 }
 
 /** @param {HTMLElement} at @param {Client} client @param {any} device @param {(text: string) => void} say */
