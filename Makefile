@@ -25,7 +25,7 @@ TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format docs coverage bench pictures torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents lint format docs coverage bench bench-peers pictures torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,17 @@ coverage: install ## how much the unit and actor tests run (ARGS="tests/storage"
 
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
+
+# Into build/ too. They run in a network that has nothing but loopback; it takes about five minutes.
+PEERS := opencode-ai@1.18.33 @twsxtd/hapi@0.30.7
+PEERS_STAMP := build/peers/.installed-$(subst /,-,$(subst @,-,$(subst $() ,-,$(PEERS))))
+$(PEERS_STAMP):
+	@mkdir -p build/peers
+	@$(NPM) install --no-audit --no-fund --no-progress --no-save --prefix build/peers $(PEERS)
+	@touch $@
+
+bench-peers: install $(PEERS_STAMP) ## measure other servers and this one side by side (500 MB in build/)
+	@$(BIN)/python -m bench.peers $(ARGS)
 
 # Into build/. Their install scripts only choose another build of the same program, so an npm that leaves them out will do.
 REAL_STAMP := build/agents/.installed-$(subst /,-,$(subst @,-,$(subst $() ,-,$(REAL_AGENTS))))
