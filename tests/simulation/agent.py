@@ -10,10 +10,11 @@ import trio
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.echo import PracticeSink
+from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.messages import Decided, Prompt, Steer
 from tests.simulation.chaos import Chaos
-from tests.simulation.plan import Does
+from tests.simulation.plan import MODES, Does
 
 if TYPE_CHECKING:
     from tests.simulation.hubs import HubProcess
@@ -31,13 +32,14 @@ OWN_TURN_S = 0.5
 class TakenTurn:
     """What one agent did with one prompt. `texts` is by channel and block; `ended` where it came to its end.
 
-    `model`: what it was to work with.
+    `model`, `mode`: what it was to work with.
     """
 
     hub_id: str
     message_id: str
     taken_before: int
     model: str | None = None
+    mode: str | None = None
     texts: dict[tuple[str, str], str] = attrs.field(factory=dict)
     ended: str | None = None
     asked: list[str] = attrs.field(factory=list)
@@ -65,8 +67,9 @@ class AgentLog:
         self.chaos.note(f"agent {process.hub_id} has {prompt.message_id} of turn {prompt.turn_id}")
         if prompt.turn_id in self.turns:
             self.chaos.complain(f"turn {prompt.turn_id} of {prompt.message_id} reached an agent twice")
-        model = None if prompt.setup is None else prompt.setup.model
-        made = TakenTurn(process.hub_id, prompt.message_id, prompt.taken_before, model)
+        made = TakenTurn(process.hub_id, prompt.message_id, prompt.taken_before)
+        if prompt.setup is not None:
+            made.model, made.mode = prompt.setup.model, prompt.setup.permission_mode
         self.turns[prompt.turn_id] = made
         self.on_prompt(process.spec.session_id, prompt)
         return made
@@ -184,7 +187,8 @@ class PlannedDriver:
         await sink.emit(hub.TextPiece(turn_id, channel, "b", text))  # type: ignore[arg-type]
 
     async def _ask(self, turn: TakenTurn, turn_id: str, sink: PracticeSink, grant: str | None) -> None:
-        decided = await sink.ask("practice", {"of": turn_id}, grant=grant)
+        words = RequestWords("other", "Practice", modes=MODES[1:])
+        decided = await sink.ask("practice", {"of": turn_id}, grant=grant, words=words)
         self.process.chaos.tick()
         turn.asked.append(decided.decision)
         if self.process.alive:

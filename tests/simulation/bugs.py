@@ -6,22 +6,28 @@ inside its block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 import actors.session.loading
+import actors.session.steps.command_steps
+import actors.session.steps.later_steps
+import actors.session.steps.settings_steps
 from actors.cursor import PAGE_ROWS, Cursor
 from actors.events.codec import decode_row
 from actors.events.pieces import join_pieces
+from actors.events.session import Settings
 from actors.session import actor
 from actors.session.actor import SessionActor
 from actors.session.effects import HandOver, SendToHub
 from actors.session.hub_owner import HubOwner
 from actors.session.snapshot import restore as restore_state
-from actors.session.state import SessionState
+from actors.session.state import SessionState, WaitingMessage
 from actors.session.steps.step import Step
+from actors.session.timers import Timers
 from actors.tail import EventBatch
 from storage.records import CommandRecord, SessionRecord
 from tests.simulation.store import StoreHandle
@@ -170,6 +176,74 @@ def _stale_owner_takes_back() -> Replaced:
     return SessionActor, "_load", load
 
 
+def _time_forgotten() -> Replaced:
+    """A message for later is one for now as soon as its session is loaded again."""
+    whole = restore_state
+
+    def restore(record: SessionRecord) -> SessionState:
+        state = whole(record)
+        for waiting in state.queue.values():
+            waiting.not_before_ms = None
+        return state
+
+    return actors.session.loading, "restore", restore
+
+
+def _late_is_sent() -> Replaced:
+    """A message for later runs however late it is."""
+    return actors.session.steps.later_steps, "MAX_LATE_MS", 1 << 60
+
+
+def _kept_is_sent() -> Replaced:
+    """A message that is kept back for a person runs with the next look at the queue."""
+
+    def next_waiting(self: SessionState) -> WaitingMessage | None:
+        return next((one for one in self.queue.values() if one.not_before_ms is None or one.kept), None)
+
+    return SessionState, "next_waiting", next_waiting
+
+
+def _clock_seldom_seen() -> Replaced:
+    """The clock is looked at now and then, not when a message's time comes."""
+    whole = Timers.queue_due_s
+
+    def queue_due_s(self: Timers) -> float:
+        left_s = whole(self)
+        return left_s + 3.0 if 0 < left_s < math.inf else left_s
+
+    return Timers, "queue_due_s", queue_due_s
+
+
+def _mode_of_an_answer_lost() -> Replaced:
+    """The mode that comes with an answer reaches the agent and not the session's settings."""
+
+    def switch_mode(step: Step, mode: str, author: str) -> None:
+        pass
+
+    return actors.session.steps.command_steps, "switch_mode", switch_mode
+
+
+def _modes_leave_requests_open() -> Replaced:
+    """A change of the mode does not answer the open requests that it makes needless."""
+
+    def allow_under_mode(step: Step, request_id: str) -> None:
+        pass
+
+    return actors.session.steps.settings_steps, "allow_under_mode", allow_under_mode
+
+
+def _settings_forgotten() -> Replaced:
+    """The settings do not survive the server, so the next turn works with the agent's own."""
+    whole = restore_state
+
+    def restore(record: SessionRecord) -> SessionState:
+        state = whole(record)
+        state.settings = Settings(state.settings.workspace)
+        return state
+
+    return actors.session.loading, "restore", restore
+
+
 BUGS: dict[str, Callable[[], Replaced]] = {
     made.__name__.lstrip("_"): made
     for made in (
@@ -185,6 +259,13 @@ BUGS: dict[str, Callable[[], Replaced]] = {
         _published_first,
         _stale_owner_hands_over,
         _stale_owner_takes_back,
+        _time_forgotten,
+        _late_is_sent,
+        _kept_is_sent,
+        _clock_seldom_seen,
+        _mode_of_an_answer_lost,
+        _modes_leave_requests_open,
+        _settings_forgotten,
     )
 }
 

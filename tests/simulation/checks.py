@@ -13,12 +13,11 @@ from actors.events.conversation import (
     Message,
     Thinking,
     TurnError,
-    TurnStarted,
     UserMessage,
 )
 from actors.events.invariants import violations
-from actors.events.session import SessionUpdated
 from tests.simulation.agent import OWN_BLOCK
+from tests.simulation.checks_steering import check_answers, check_later, check_settings
 from tests.simulation.device import SimDevice
 from tests.simulation.view import DeviceView
 from tests.support.invariants import accepted_problems, committed_of, view_problems
@@ -42,6 +41,9 @@ def unrest(world: World) -> list[str]:
             continue
         if record.summary.unfinished:
             found.append(f"{session_id} is {record.summary.state}")
+        due_at_ms = record.summary.due_at_ms
+        if due_at_ms is not None and due_at_ms <= world.chaos.now_ms():
+            found.append(f"{session_id} has a message whose time has come")
         for device in world.devices:
             view = device.views[session_id]
             if (view.epoch, view.position) != (record.epoch, record.head_seq):
@@ -62,7 +64,9 @@ def check_all(world: World) -> None:
             complain(f"journal of {session_id}: {one.seq}: {one.rule}: {one.detail}")
         _check_promises(world, session_id, items)
         _check_turns(world, session_id, items)
-        _check_settings(world, session_id, items)
+        check_settings(world, session_id, items)
+        check_answers(world, session_id, items)
+        check_later(world, session_id, items)
         for device in world.devices:
             _check_view(world, device, session_id, items)
     _check_messages(world)
@@ -111,23 +115,6 @@ def _check_turns(world: World, session_id: str, items: list[Committed]) -> None:
         told = isinstance(item.event, Delivery) and item.event.state in ("consumed", "answered")
         if told and item.turn_id not in world.log.turns:
             world.chaos.complain(f"{item.event} in turn {item.turn_id}, which no agent had")
-
-
-def _check_settings(world: World, session_id: str, items: list[Committed]) -> None:
-    """Each turn works with the settings that held when it started, or with newer ones."""
-    models: list[tuple[int, str | None]] = [(0, None)]
-    models += [
-        (item.seq, item.event.settings.model)
-        for item in items
-        if isinstance(item.event, SessionUpdated) and item.event.settings is not None
-    ]
-    started = {item.turn_id: item.seq for item in items if isinstance(item.event, TurnStarted)}
-    for turn_id, taken in world.log.turns.items():
-        if turn_id in started:
-            held = max(number for number, (seq, _) in enumerate(models) if seq <= started[turn_id])
-            allowed = [model for _, model in models[held:]]
-            if taken.model not in allowed:
-                world.chaos.complain(f"turn {turn_id} of {session_id} has {taken.model}, not {allowed}")
 
 
 def _check_messages(world: World) -> None:

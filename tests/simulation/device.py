@@ -14,9 +14,10 @@ import orjson
 import trio
 
 from tests.simulation.chaos import Chaos
-from tests.simulation.plan import Act, DevicePlan, MessagePlan
+from tests.simulation.plan import MODES, Act, DevicePlan, MessagePlan
 from tests.simulation.view import DeviceView
 from tests.simulation.wires import Wire
+from transport.v3.events import timestamp
 
 __all__ = ["FramesIn", "Outgoing", "SimDevice"]
 
@@ -71,6 +72,7 @@ class SimDevice:
     Attributes:
         connect: gives a wire to a server that serves, None where there is none.
         in_journal: returns whether a message is in the journal at this moment.
+        sent_now: the messages for later that its person sent before their time, or tried to.
     """
 
     chaos: Chaos
@@ -81,6 +83,7 @@ class SimDevice:
     outgoing: dict[str, Outgoing] = attrs.field(factory=dict)
     wire: Wire | None = None
     closing: bool = False
+    sent_now: set[str] = attrs.field(factory=set)
     _attached: set[str] = attrs.field(factory=set)
     _retries: dict[str, int] = attrs.field(factory=dict)
     _asked: dict[str, list[int | None]] = attrs.field(factory=dict)
@@ -126,8 +129,10 @@ class SimDevice:
 
     async def send_message(self, message: MessagePlan) -> None:
         """Send a message, now and until it was answered."""
-        mode = "steer" if message.steer else "queue"
-        await self.send(message.session_id, message.message_id, mode=mode)
+        more = {"mode": "steer" if message.steer else "queue"}
+        if message.later_s is not None:
+            more["not_before"] = timestamp(self.chaos.now_ms() + int(message.later_s * 1000))
+        await self.send(message.session_id, message.message_id, **more)
 
     async def send(self, session_id: str, message_id: str, **more: Any) -> None:
         """The same with words of one's own."""
@@ -149,6 +154,10 @@ class SimDevice:
             case "decide":
                 for request_id in _picked(view.pending, act.target):
                     await self.decide(session_id, request_id, act.target)
+            case "send_now":
+                for message_id in _picked(view.queued, act.target):
+                    self.sent_now.add(message_id)
+                    await self._say(type="send_now", session_id=session_id, message_id=message_id)
             case "resolve":
                 action = "retry" if act.target % 2 else "discard"
                 for message_id in _picked(view.unknown, act.target):
@@ -176,6 +185,9 @@ class SimDevice:
             case "configure":
                 settings = {"model": f"model-{act.target}"}
                 await self._say(type="configure", session_id=session_id, settings=settings)
+            case "set_mode":
+                settings = {"permission_mode": MODES[act.target % len(MODES)]}
+                await self._say(type="configure", session_id=session_id, settings=settings)
             case "warm":
                 await self._say(type="warm", session_id=session_id)
             case "detach":
@@ -188,7 +200,10 @@ class SimDevice:
     async def decide(self, session_id: str, request_id: str, number: int) -> None:
         """Answer a request."""
         decision = ("allow", "deny", "allow_session")[number % 3]
-        await self._say(type="decide", session_id=session_id, request_id=request_id, decision=decision)
+        frame = {"session_id": session_id, "request_id": request_id, "decision": decision}
+        if self.plan.mode is not None:
+            frame["mode"] = self.plan.mode
+        await self._say(type="decide", **frame)
 
     # ---- the wire ----
 

@@ -11,6 +11,7 @@ from typing import Literal
 import attrs
 
 __all__ = [
+    "MODES",
     "Act",
     "ActKind",
     "DevicePlan",
@@ -20,6 +21,8 @@ __all__ = [
     "Knobs",
     "MessagePlan",
     "Plan",
+    "draw_act",
+    "draw_fault",
     "draw_plan",
 ]
 
@@ -42,6 +45,8 @@ ActKind = Literal[
     "stale_send",
     "close",
     "configure",
+    "set_mode",
+    "send_now",
     "warm",
 ]
 FaultKind = Literal[
@@ -70,7 +75,11 @@ FaultKind = Literal[
 
 @attrs.frozen
 class MessagePlan:
-    """A message, and what an agent does with it each time that it gets it."""
+    """A message, and what an agent does with it each time that it gets it.
+
+    Attributes:
+        later_s: how long after it is sent its time comes; None: it has no time.
+    """
 
     message_id: str
     session_id: str
@@ -78,6 +87,7 @@ class MessagePlan:
     at_s: float
     steer: bool
     script: tuple[Does, ...]
+    later_s: float | None = None
 
 
 @attrs.frozen
@@ -103,7 +113,11 @@ class Fault:
 
 @attrs.frozen
 class DevicePlan:
-    """A device: how it attaches, and whether its person answers requests and resolves what is unknown."""
+    """A device: how it attaches, and whether its person answers requests and resolves what is unknown.
+
+    Attributes:
+        mode: the mode that the person switches to with each answer that allows; None: answers have no mode.
+    """
 
     name: str
     sessions: tuple[str, ...]
@@ -112,6 +126,7 @@ class DevicePlan:
     observe: bool = False
     decides_s: float | None = None
     resolves: Literal["retry", "discard"] | None = None
+    mode: str | None = None
 
 
 @attrs.frozen
@@ -146,10 +161,13 @@ class Plan:
     knobs: Knobs = attrs.field(factory=Knobs)
 
 
+MODES = ("mode-0", "mode-1")
+"""The modes of a planned agent; a request names the second one."""
+
 _ACTS: tuple[ActKind, ...] = (
     *("interrupt", "interrupt", "interrupt_this", "cancel", "cancel", "decide", "resolve", "repeat"),
     *("rename", "mark_read", "draft", "detach", "attach", "stale_send", "close"),
-    *("configure", "configure", "warm", "warm"),
+    *("configure", "configure", "set_mode", "set_mode", "send_now", "send_now", "warm", "warm"),
 )
 _FAULTS: tuple[FaultKind, ...] = (
     *("kill_server", "kill_server", "kill_server", "stop_server", "stop_all", "second_server"),
@@ -167,18 +185,8 @@ _FAULTS: tuple[FaultKind, ...] = (
     *("cut_device", "cut_device", "stall_device", "vanish_device", "clock_jump", "power_cut"),
 )
 _MIDDLES: tuple[str, ...] = (
-    "say",
-    "say",
-    "say",
-    "say",
-    "think",
-    "ask",
-    "tool",
-    "task",
-    "background",
-    "slow",
-    "slow",
-    "grant",
+    *("say", "say", "say", "say", "think", "ask"),
+    *("tool", "task", "background", "slow", "slow", "grant"),
 )
 _ENDS: tuple[str, ...] = (
     *("done",) * 12,
@@ -204,8 +212,8 @@ def _draw_small(seed: int, draw: Random) -> Plan:
     drivers = [n for n, one in enumerate(devices) if not one.observe]
     counts = range(draw.choice((1, 1, 1, 2)))
     messages = tuple(_message(draw, n, sessions, draw.choice(drivers), most=3) for n in counts)
-    acts = tuple(_act(draw, drivers, sessions) for _ in range(draw.choice((0, 0, 1))))
-    faults = tuple(_fault(draw, 5.7) for _ in range(draw.choice((1, 1, 2))))
+    acts = tuple(draw_act(draw, drivers, sessions) for _ in range(draw.choice((0, 0, 1))))
+    faults = tuple(draw_fault(draw, 5.7) for _ in range(draw.choice((1, 1, 2))))
     knobs = _knobs(draw)
     if draw.random() < 0.7:
         knobs = attrs.evolve(knobs, link_delay_s=0.0, device_delay_s=0.0, store_delay_s=0.0)
@@ -218,12 +226,13 @@ def _draw_large(seed: int, draw: Random) -> Plan:
     drivers = [n for n, one in enumerate(devices) if not one.observe]
     counts = range(draw.choice((1, 1, 1, 2, 2, 3, 4, 6)))
     messages = tuple(_message(draw, n, sessions, draw.choice(drivers), most=5) for n in counts)
-    acts = tuple(_act(draw, drivers, sessions) for _ in range(draw.choice((0, 0, 1, 1, 2, 4))))
-    faults = tuple(_fault(draw, 9.0) for _ in range(draw.choice((0, 1, 1, 1, 2, 2, 3, 5))))
+    acts = tuple(draw_act(draw, drivers, sessions) for _ in range(draw.choice((0, 0, 1, 1, 2, 4))))
+    faults = tuple(draw_fault(draw, 9.0) for _ in range(draw.choice((0, 1, 1, 1, 2, 2, 3, 5))))
     return Plan(seed, sessions, devices, messages, acts, faults, _knobs(draw))
 
 
-def _act(draw: Random, drivers: list[int], sessions: tuple[str, ...]) -> Act:
+def draw_act(draw: Random, drivers: list[int], sessions: tuple[str, ...]) -> Act:
+    """Return an act of one of the devices that may act."""
     return Act(
         _moment(draw), draw.choice(drivers), draw.choice(sessions), draw.choice(_ACTS), draw.randrange(6)
     )
@@ -243,6 +252,7 @@ def _device(draw: Random, name: str, sessions: tuple[str, ...]) -> DevicePlan:
         observe=name != "d0" and draw.random() < 0.1,
         decides_s=draw.choice((0.0, 0.0, 0.1, 1.0, None)),
         resolves=draw.choice((None, "retry", "discard")),
+        mode=draw.choice((None, None, None, *MODES)),
     )
 
 
@@ -261,10 +271,14 @@ def _message(draw: Random, number: int, sessions: tuple[str, ...], device: int, 
             script.append(("remember", 0))
     script.append((draw.choice(_ENDS), 0))
     steer = draw.random() < 0.15
-    return MessagePlan(f"m{number}", draw.choice(sessions), device, _moment(draw), steer, tuple(script))
+    later_s = draw.choice((0.5, 2.0, 5.0)) if not steer and draw.random() < 0.15 else None
+    return MessagePlan(
+        f"m{number}", draw.choice(sessions), device, _moment(draw), steer, tuple(script), later_s
+    )
 
 
-def _fault(draw: Random, doublings: float) -> Fault:
+def draw_fault(draw: Random, doublings: float) -> Fault:
+    """Return a fault; one that strikes at a tick does so at the `2 ** doublings`th at the latest."""
     kind, amount = draw.choice(_FAULTS), draw.choice((0.0, 0.1, 0.6, 2.0, 5.0))
     if draw.random() < 0.75:
         return Fault(kind, at_tick=int(2 ** draw.uniform(1.5, doublings)), amount=amount)

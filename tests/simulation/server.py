@@ -98,6 +98,7 @@ class SimServer:
     supervisor: Supervisor | None = None
     is_running: bool = False
     ended: trio.Event = attrs.field(factory=trio.Event)
+    served_at_ms: int | None = None
     crash_count: int = 0
     failed_count: int = 0
     _hubs: HubHandle = attrs.field(init=False)
@@ -170,6 +171,7 @@ class SimServer:
             self.supervisor = supervisor
             await supervisor.recover()
             self.chaos.note(f"server {self.life.number} serves")
+            self.served_at_ms = self.chaos.now_ms()
             await self._serve(supervisor)
             await supervisor.close(stop_hubs=self.stop_hubs)
 

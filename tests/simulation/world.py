@@ -222,7 +222,7 @@ class World:
         for item in self.store.items(session_id):
             event = item.event
             if isinstance(event, PermissionResolved) and event.request_id == decided.request_id:
-                if event.decision != decided.decision:
+                if (event.decision, event.mode) != (decided.decision, decided.mode):
                     self.chaos.complain(f"the agent was told {decided}, the journal says {event}")
                 return
         granted = decided.decision == "allow_session"
