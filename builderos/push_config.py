@@ -83,9 +83,17 @@ def _topic_url(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
         raise OutOfRangeError(attribute.name, "must be the address of a topic, like https://ntfy.sh/my-topic")
 
 
+def _origin(_: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None and ("://" not in value or value.endswith("/") or origin_parts(value) is None):
+        raise OutOfRangeError(
+            attribute.name, "must be an address without a path, like https://box.example.org"
+        )
+
+
 @attrs.frozen(kw_only=True)
 class _Push:
     contact: str | None = attrs.field(default=None, validator=_contact)
+    origin: str | None = attrs.field(default=None, validator=_origin)
     detail: Detail = "title"
     escalate_s: float = attrs.field(default=120.0, validator=positive)
     fallback_s: float = attrs.field(default=300.0, validator=positive)
@@ -120,10 +128,13 @@ class _Ntfy:
     token_file: str | None = None
     when: When = "always"
     detail: Detail = "none"
+    actions: bool = False
 
     def settings(self) -> NtfySettings:
         token = None if self.token_file is None else Path(self.token_file).expanduser()
-        return NtfySettings(url=self.url, token_file=token, when=self.when, detail=self.detail)
+        return NtfySettings(
+            url=self.url, token_file=token, when=self.when, detail=self.detail, actions=self.actions
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -161,15 +172,20 @@ def parse_push(
                 raise refuse(f"push.{kind}.{name}", "a name must be 1 to 64 of A-Z a-z 0-9 _ -")
         return {name: structure(one, cls, f"push.{kind}.{name}.") for name, one in tables.items()}
 
+    ntfy = {name: one.settings() for name, one in named("ntfy", _Ntfy).items()}
+    for name, topic in ntfy.items():
+        if topic.actions and own.origin is None:
+            raise refuse(f"push.ntfy.{name}.actions", "needs push.origin, the address of this server")
     return PushSettings(
         contact=own.contact,
+        origin=own.origin,
         detail=own.detail,
         escalate_s=own.escalate_s,
         fallback_s=own.fallback_s,
         quiet=quiet_hours(own.quiet_hours),
         hosts=own.hosts,
         apns=apns,
-        ntfy={name: one.settings() for name, one in named("ntfy", _Ntfy).items()},
+        ntfy=ntfy,
         command={name: one.settings() for name, one in named("command", _Command).items()},
         permission_timeout_s=timeout_s,
     )

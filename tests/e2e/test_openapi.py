@@ -26,6 +26,7 @@ from tests.support.server import open_server
 from transport.access.auth import HTTP_SCOPES
 from transport.http.app import CODE_PATH, OPEN_PATHS
 from transport.http.openapi.document import describe
+from transport.push.acts import ACT_PATH
 
 CHECKS = [
     not_a_server_error,
@@ -41,7 +42,12 @@ def test_every_call_is_described() -> None:
     paths = describe("1")["paths"]
     described = {f"{method.upper()} {path}" for path, calls in paths.items() for method in calls}
     scoped = {call.partition("?")[0] for call in HTTP_SCOPES}
-    assert described == {*scoped, *(f"GET {path}" for path in OPEN_PATHS), f"POST {CODE_PATH}"}
+    assert described == {
+        *scoped,
+        *(f"GET {path}" for path in OPEN_PATHS),
+        f"POST {CODE_PATH}",
+        f"POST {ACT_PATH}",
+    }
 
 
 def test_the_description_is_served(shared: Shared) -> None:

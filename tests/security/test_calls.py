@@ -173,6 +173,8 @@ CALLS: Final = {
     "DELETE /api/devices/{id}": Call("admin", fresh_device, tells='"ok":true'),
     "DELETE /api/sessions/{id}": Call("admin", fresh_session, tells='"ok":true'),
     "POST /api/system/sleep": Call("admin", "/api/system/sleep", tells='"ok":true'),
+    # A signed button, and no key: `tests/e2e/test_notifications.py` has those that work.
+    "POST /api/act": Call(ANYBODY, "/api/act?decision=allow&sig=0", tells="unauthorized", status=401),
     # A pairing code, and no key.
     "POST /api/pair": Call(CODE, "/api/pair", {"json": {"name": "tablet"}}, tells='"key":"'),
 }

@@ -32,7 +32,7 @@ from transport.http.routes.desk import DeskRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
-from transport.http.routes.requests import RequestRoutes
+from transport.http.routes.requests import ActRoutes, RequestRoutes
 from transport.http.routes.search import search
 from transport.http.routes.server import ServerRoutes, SystemRoutes, description
 from transport.http.routes.session_actions import ForkRoutes, close_session, delete_session, export_session
@@ -43,6 +43,7 @@ from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.services import HttpServices, Port
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
+from transport.push.acts import ACT_PATH
 from transport.sessions import failure_of
 from transport.workspace.removal import SessionRemoval
 
@@ -156,6 +157,7 @@ def _notification_routes(config: TransportConfig, deps: Deps, services: HttpServ
         _route("DELETE /api/notifications/{id}", routes.remove),
         _route("POST /api/notifications/{id}/test", routes.test),
         _route("POST /api/sessions/{id}/requests/{request_id}", RequestRoutes(config, deps).decide),
+        Route(ACT_PATH, ActRoutes(config, deps, services.notifier).act, methods=["POST"]),
     ]
 
 

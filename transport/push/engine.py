@@ -90,13 +90,15 @@ async def _senders(notifier: Notifier, stack: AsyncExitStack) -> dict[str, Sende
     senders["web"] = WebPush(services, key_of(await notifier.secret()), notifier.clock, settings.contact)
     await _add_apns(notifier, services, senders)
     if settings.ntfy:
-        from transport.push.senders.ntfy import Ntfy, Topic
+        from transport.push.senders.ntfy import Buttons, Ntfy, Topic
 
+        origin = settings.origin
+        buttons = None if origin is None else Buttons(origin, await notifier.secret(), notifier.clock)
         topics = {}
         for name, topic in settings.ntfy.items():
             token = None if topic.token_file is None else await _read(topic.token_file)
             topics[name] = Topic(topic, None if token is None else token.decode("ascii", "replace").strip())
-        senders["ntfy"] = Ntfy(services, topics)
+        senders["ntfy"] = Ntfy(services, topics, buttons)
     return senders
 
 

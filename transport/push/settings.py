@@ -53,12 +53,13 @@ class ApnsSettings:
 
 @attrs.frozen(kw_only=True)
 class NtfySettings:
-    """One topic of an ntfy server."""
+    """One topic of an ntfy server. `actions`: whether its cards have buttons that answer a request."""
 
     url: str = attrs.field(repr=False)
     token_file: Path | None = None
     when: When = "always"
     detail: Detail = "none"
+    actions: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -72,9 +73,14 @@ class CommandSettings:
 
 @attrs.frozen(kw_only=True)
 class PushSettings:
-    """The table `push`, and how long a request may wait for an answer. docs/user/configuration.md has the keys."""
+    """The table `push`, and how long a request may wait for an answer. docs/user/configuration.md has the keys.
+
+    Attributes:
+        origin: where devices reach this server, for links of channels that no page has registered.
+    """
 
     contact: str | None = None
+    origin: str | None = None
     detail: Detail = "title"
     escalate_s: float = 120.0
     fallback_s: float = 300.0

@@ -30,10 +30,11 @@ from starlette.routing import Route
 
 from builderos.ids import wall_clock_ms
 from storage.tables.notifications.channels import Channel
+from transport.push.acts import Act, act_of
 from transport.push.senders.apns import Apns, read_key
 from transport.push.senders.command import CommandSender
 from transport.push.senders.endpoints import Allowed, is_public, origin_parts
-from transport.push.senders.ntfy import Ntfy, Topic
+from transport.push.senders.ntfy import Buttons, Ntfy, Topic
 from transport.push.senders.sending import Card
 from transport.push.senders.services import Services, open_services
 from transport.push.senders.web_push import MAX_PLAIN, WebPush, key_of, public_key, seal, unpadded
@@ -312,6 +313,28 @@ async def test_ntfy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     told = orjson.loads(body)
     assert (told["topic"], told["title"], told["sequence_id"]) == ("my-topic", "Trip", CARD.alert_id)
     assert cleared[:2] == ("PUT", f"/my-topic/{CARD.alert_id}/clear")
+
+
+def test_a_button_of_ntfy_gives_one_answer_for_an_hour() -> None:
+    buttons = Buttons("https://box.example.org", "secret", lambda: 1_000)
+    card = attrs.evolve(CARD, buttons=("deny", "open"), ttl_s=90_000)
+    deny, shown = buttons.actions(channel("ntfy", channel_id="ntfy.phone"), card)
+    assert (deny["label"], deny["method"], deny["clear"]) == ("Deny", "POST", True)
+    assert (shown["action"], shown["url"]) == ("view", "https://box.example.org/#/s/trip")
+    path, _, query = deny["url"].partition("?")
+    assert path == "https://box.example.org/api/act"
+    assert act_of(query, "secret") == Act("ntfy.phone", "trip", "r", "deny", 3_601_000)
+    assert act_of(query, "another server's") is None
+    for spoiled in (
+        query.replace("deny", "allow"),
+        query.replace("until=3", "until=9"),
+        query[:-1],
+        "",
+        "&sig=",
+    ):
+        assert act_of(spoiled, "secret") is None
+    for bare in (attrs.evolve(card, repeat=True), attrs.evolve(card, request_id=None)):
+        assert buttons.actions(channel("ntfy"), bare) == []
 
 
 async def test_web_push_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

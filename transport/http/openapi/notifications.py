@@ -6,9 +6,11 @@ from typing import Final
 
 from transport.http.openapi.calls import JSON_BODY_ERRORS, LIMIT, call, in_path, json_body, query, short
 from transport.http.openapi.schemas import BOOL, COUNT, ID, TEXT, TIME, Json, list_of, nullable, object_of
+from transport.push.acts import ACT_PATH
 
 __all__ = ["notification_paths"]
 
+_SIGNED: Final = ("channel", "session", "request", "decision", "until", "sig")
 _WANTS: Final = {
     "type": "object",
     "properties": {"decision": BOOL, "finished": BOOL, "failed": BOOL},
@@ -107,7 +109,19 @@ def notification_paths() -> Json:
             )
         },
         "/api/sessions/{id}/requests/{request_id}": {"post": _decision()},
+        ACT_PATH: {"post": _act()},
     }
+
+
+def _act() -> Json:
+    described = call(
+        "Answer a request by a card's signed button, without a key",
+        object_of(ok=BOOL, decision=TEXT, by_device=TEXT),
+        404,
+        409,
+        parameters=tuple(query(name, TEXT) for name in _SIGNED),
+    )
+    return {**described, "security": []}
 
 
 def _registration() -> Json:

@@ -1,4 +1,4 @@
-"""`POST /api/sessions/{id}/requests/{request_id}`: answers one request of an agent, as a notification's button does."""
+"""Answers one request of an agent, as a notification's button does: by a key, or by a signed address."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from transport.config import TransportConfig
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.ports import Deps, Device
+from transport.push.acts import act_of
+from transport.push.notifier import Notifier
 from transport.v3.commands import with_rights
 from transport.v3.decode import is_id
 
-__all__ = ["RequestRoutes"]
+__all__ = ["ActRoutes", "RequestRoutes"]
 
 MAX_NOTE: Final = 4096
 MAX_LABEL: Final = 128
@@ -55,11 +57,7 @@ class RequestRoutes:
         note = body.text("note", MAX_NOTE) if body.has("note") else None
         label = await self._label(body, device)
         command = with_rights(Decide(request_id, decision, note), device.scope)
-        refused = await self._submit(session_id, command, Author(device.id, label, device.name))
-        if refused is not None:
-            raise HttpError(
-                _STATUS.get(refused.code, 409), refused.code, refused.content, by_device=refused.by_device
-            )
+        await _submit(self.config, self.deps, session_id, command, Author(device.id, label, device.name))
         self.deps.attention.use(label)
         return JsonAnswer({"ok": True, "decision": decision, "by_device": label})
 
@@ -72,22 +70,56 @@ class RequestRoutes:
         # A label that another key used first stays that key's; the decision still counts.
         return label if await self.deps.devices.claim_label(label, device.id) else device.id
 
-    async def _submit(self, session_id: str, command: Command, author: Author) -> Rejected | None:
-        """Submit a decision; return its refusal. Only that is answered, so an `Attach` behind it says the end."""
-        refusals: list[Rejected] = []
-        done = trio.Event()
 
-        def answered(reply: Reply) -> None:
-            if isinstance(reply, Rejected):
-                refusals.append(reply)
+@attrs.frozen
+class ActRoutes:
+    """The route of signed buttons: `POST` only, since a preview of a link sends `GET`."""
 
-        def reached(_: Reply) -> None:
-            done.set()
+    config: TransportConfig
+    deps: Deps
+    notifier: Notifier
 
-        with trio.move_on_after(self.config.submit_s) as limit:
-            await self.deps.bus.submit(session_id, Envelope(command, author, answered))
-            await self.deps.bus.submit(session_id, Envelope(Attach(), author, reached))
-            await done.wait()
-        if limit.cancelled_caught:
-            raise HttpError(503, "busy", "The session does not answer at the moment. Try again.")
-        return refusals[0] if refusals else None
+    async def act(self, request: Request) -> Response:
+        """Give the answer of a signed address, if its channel still has buttons."""
+        act = act_of(request.url.query, await self.notifier.secret())
+        if act is None or act.until_ms <= self.deps.clock() or not self._has_buttons(act.channel_id):
+            raise HttpError(401, "unauthorized", "This button is not valid any more.")
+        # The signature is over this very answer, so a denial may also be one of a folder's trust.
+        command = Decide(act.request_id, act.decision, drives=act.decision == "deny")
+        author = Author("", act.channel_id, act.channel_id)
+        await _submit(self.config, self.deps, act.session_id, command, author)
+        return JsonAnswer({"ok": True, "decision": act.decision, "by_device": act.channel_id})
+
+    def _has_buttons(self, channel_id: str) -> bool:
+        topics = self.notifier.settings.ntfy.items()
+        return any(topic.actions and channel_id == f"ntfy.{name}" for name, topic in topics)
+
+
+async def _submit(
+    config: TransportConfig, deps: Deps, session_id: str, command: Command, author: Author
+) -> None:
+    """Submit a decision. Only its refusal is answered, so an `Attach` behind it says the end.
+
+    Raises:
+        HttpError: it was refused.
+    """
+    refusals: list[Rejected] = []
+    done = trio.Event()
+
+    def answered(reply: Reply) -> None:
+        if isinstance(reply, Rejected):
+            refusals.append(reply)
+
+    def reached(_: Reply) -> None:
+        done.set()
+
+    with trio.move_on_after(config.submit_s) as limit:
+        await deps.bus.submit(session_id, Envelope(command, author, answered))
+        await deps.bus.submit(session_id, Envelope(Attach(), author, reached))
+        await done.wait()
+    if limit.cancelled_caught:
+        raise HttpError(503, "busy", "The session does not answer at the moment. Try again.")
+    for refused in refusals:
+        raise HttpError(
+            _STATUS.get(refused.code, 409), refused.code, refused.content, by_device=refused.by_device
+        )

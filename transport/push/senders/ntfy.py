@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final, cast
+from urllib.parse import quote, urlsplit
 
 import attrs
 import orjson
 
+from actors.ports import Clock
 from storage.tables.notifications.channels import Channel
+from transport.push.acts import VALID_MS, Act, address_of
 from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 from transport.push.settings import NtfySettings
 
-__all__ = ["Ntfy", "Topic"]
+__all__ = ["Buttons", "Ntfy", "Topic"]
 
 _PRIORITY: Final = {"high": 4, "normal": 3, "low": 2}
 
@@ -36,11 +38,41 @@ class Topic:
 
 
 @attrs.frozen
+class Buttons:
+    """What a card can be tapped for. `origin`: where devices reach this server; `secret`: what signs answers."""
+
+    origin: str
+    secret: str = attrs.field(repr=False)
+    clock: Clock
+
+    def link(self, card: Card) -> str:
+        """Return the address of the card's session in the web client; of the list for a card of none."""
+        return f"{self.origin}/#/s/{quote(card.session_id)}" if card.session_id else f"{self.origin}/"
+
+    def actions(self, channel: Channel, card: Card) -> list[dict[str, Any]]:
+        """Return the buttons of a card, as ntfy takes them."""
+        if card.request_id is None or card.repeat:
+            return []
+        return [self._action(name, card.request_id, channel, card) for name in card.buttons]
+
+    def _action(self, name: str, request_id: str, channel: Channel, card: Card) -> dict[str, Any]:
+        if name == "open":
+            return {"action": "view", "label": "Open", "url": self.link(card), "clear": False}
+        until_ms = self.clock() + min(VALID_MS, card.ttl_s * 1000)
+        act = Act(channel.channel_id, card.session_id, request_id, cast("Any", name), until_ms)
+        url = address_of(act, self.origin, self.secret)
+        return {"action": "http", "label": name.title(), "url": url, "method": "POST", "clear": True}
+
+
+@attrs.frozen
 class Ntfy:
-    """Sends cards to topics, by the names of their tables."""
+    """Sends cards to topics, by the names of their tables. `buttons`: None if the config does not name the server's
+    address.
+    """
 
     services: Services
     topics: Mapping[str, Topic]
+    buttons: Buttons | None = None
 
     async def send(self, channel: Channel, card: Card) -> ServiceAnswer:
         """Implements `transport.push.senders.sending.Sender`."""
@@ -53,13 +85,17 @@ class Ntfy:
             headers["Authorization"] = f"Bearer {topic.token}"
         if card.settled:
             return await self.services.request("PUT", f"{base}/{name}/{card.alert_id}/clear", headers)
-        body = {
+        body: dict[str, Any] = {
             "topic": name,
             "title": card.title,
             "message": card.body,
             "priority": 1 if card.repeat else _PRIORITY[card.urgency],
             "sequence_id": card.alert_id,
         }
+        if self.buttons is not None:
+            body["click"] = self.buttons.link(card)
+            if topic.settings.actions:
+                body["actions"] = self.buttons.actions(channel, card)
         answer = await self.services.request("POST", f"{base}/", headers, orjson.dumps(body))
         if answer.status == 200 and card.alert_id not in answer.text:
             return attrs.evolve(answer, text=_OLD_SERVER)
