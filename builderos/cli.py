@@ -56,6 +56,9 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     "import": Subcommand("import_:add_import", data_options, "import conversations from the old server"),
     "export": Subcommand("export:add_export", server_options, "write a conversation to stdout"),
     "devices": Subcommand("devices:add_devices", server_options, "list, add, pair and revoke devices"),
+    "notifications": Subcommand(
+        "notifications:add_notifications", server_options, "list, test and switch notifications, and say why"
+    ),
     "backup": Subcommand("backup:add_backup", data_options, "back up the data folder to one file"),
     "restore": Subcommand("backup:add_restore", data_options, "restore a backup into the data folder"),
     "audit": Subcommand(
