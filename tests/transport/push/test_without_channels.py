@@ -1,0 +1,64 @@
+"""A server without a channel pays nothing for notifications: what waits for the first one never wakes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import trio
+
+from actors.events.conversation import Notice
+from builderos.ids import new_id, new_key, wall_clock_ms
+from storage.tables.notifications.channels import NewChannel
+from tests.fakes.bus import FakeServer
+from tests.storage.stores import until
+from tests.transport.push.rig import open_rig
+from transport.push.notifier import Notifier
+from transport.push.settings import PushSettings
+from transport.push.start import run_notifier
+
+
+@attrs.define(eq=False)
+class Steps(trio.abc.Instrument):
+    """Counts how often the tasks below a nursery are run."""
+
+    nursery: trio.Nursery
+    count: int = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Implements `trio.abc.Instrument`."""
+        nursery = task.parent_nursery
+        while nursery is not None and nursery is not self.nursery:
+            nursery = nursery.parent_task.parent_nursery
+        self.count += nursery is not None
+
+
+async def test_nothing_wakes_before_the_first_channel(tmp_path: Path) -> None:
+    watchers: list[object] = []
+    async with open_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        store = rig.store
+        notifier = Notifier(
+            store.notifications,
+            store.devices,
+            PushSettings(),
+            rig.attention,
+            wall_clock_ms,
+            new_id,
+            store.settle,
+            new_key,
+        )
+        deps = attrs.evolve(FakeServer().deps(), watch=watchers.append)
+        nursery.start_soon(run_notifier, notifier, deps)
+        await until(lambda: notifier._registered.statistics().tasks_waiting == 1)
+        steps = Steps(nursery)
+        trio.lowlevel.add_instrument(steps)
+        for number in range(20):
+            await rig.journal(Notice(f"n{number}", "x"))
+        assert (steps.count, watchers, notifier.engine) == (0, [], None)
+        app = NewChannel(channel_id="c", kind="apns", owner="first", label="phone", address="token")
+        await notifier.register(app)
+        await until(lambda: steps.count > 0)
+        await until(lambda: notifier._registered.statistics().tasks_waiting == 1)
+        assert notifier.engine is None, "this server cannot send to the iOS app"
+        trio.lowlevel.remove_instrument(steps)
+        nursery.cancel_scope.cancel()
