@@ -14,7 +14,14 @@ import attrs
 
 from transport.metrics import Histogram
 
-__all__ = ["MAX_LABELS", "MAX_LABELS_OF_A_KEY", "PAINTED_EVERY_S", "DeviceDelays", "DeviceRecord", "Sender"]
+__all__ = [
+    "MAX_LABELS",
+    "MAX_LABELS_OF_A_KEY",
+    "PAINTED_EVERY_S",
+    "DelayedWriter",
+    "DeviceDelays",
+    "DeviceRecord",
+]
 
 MAX_LABELS: Final = 100
 """Labels that have a record: each is about forty lines of `/metrics`."""
@@ -29,7 +36,7 @@ PAINTED_EVERY_S: Final = 2.0
 """A report of a device counts this long after the last one that counted, whatever session it is about."""
 
 
-class Sender(Protocol):
+class DelayedWriter(Protocol):
     """A connection's writer."""
 
     @property
@@ -58,11 +65,11 @@ class DeviceRecord:
     paint_s: Histogram = attrs.field(factory=Histogram)
     joined: int = 0
     connects: int = 0
-    _connections: dict[Sender, None] = attrs.field(factory=dict)
+    _connections: dict[DelayedWriter, None] = attrs.field(factory=dict)
     _painted_at: float = -PAINTED_EVERY_S
 
     @property
-    def connections(self) -> Collection[Sender]:
+    def connections(self) -> Collection[DelayedWriter]:
         """The writers of its connections now."""
         return self._connections.keys()
 
@@ -76,13 +83,13 @@ class DeviceRecord:
         """Bytes that wait for it now, on its oldest `COUNTED` connections."""
         return sum(one.waiting_bytes for one in islice(self._connections, COUNTED))
 
-    def enter(self, connection: Sender) -> None:
+    def enter(self, connection: DelayedWriter) -> None:
         """Note that a connection uses this label. Idempotent."""
         if connection not in self._connections:
             self._connections[connection] = None
             self.connects += 1
 
-    def leave(self, connection: Sender) -> None:
+    def leave(self, connection: DelayedWriter) -> None:
         """Note that a connection has ended. Idempotent."""
         self._connections.pop(connection, None)
 

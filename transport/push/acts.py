@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import attrs
 
-__all__ = ["ACT_PATH", "MAX_QUERY", "VALID_MS", "Act", "act_of", "address_of"]
+__all__ = ["ACT_PATH", "MAX_QUERY", "VALID_MS", "ButtonAct", "act_of", "address_of"]
 
 ACT_PATH: Final = "/api/act"
 VALID_MS: Final = 3600 * 1000
@@ -24,7 +24,7 @@ _FIELDS: Final = ("channel", "session", "request", "decision", "until")
 
 
 @attrs.frozen
-class Act:
+class ButtonAct:
     """What a button does. `until_ms`: when its address ends."""
 
     channel_id: str
@@ -34,14 +34,14 @@ class Act:
     until_ms: int
 
 
-def address_of(act: Act, origin: str, secret: str) -> str:
+def address_of(act: ButtonAct, origin: str, secret: str) -> str:
     """Return the address of a button. `origin`: where devices reach this server."""
     values = (act.channel_id, act.session_id, act.request_id, act.decision, str(act.until_ms))
     query = urlencode(list(zip(_FIELDS, values, strict=True)))
     return f"{origin}{ACT_PATH}?{query}&sig={_signature(query, secret)}"
 
 
-def act_of(query: str, secret: str) -> Act | None:
+def act_of(query: str, secret: str) -> ButtonAct | None:
     """Return what an address's query does; None if this server did not sign exactly this."""
     signed, _, found = query.rpartition("&sig=")
     if len(query) > MAX_QUERY or not hmac.compare_digest(
@@ -50,7 +50,7 @@ def act_of(query: str, secret: str) -> Act | None:
         return None
     fields = dict(parse_qsl(signed, keep_blank_values=True))
     decision = cast('Literal["allow", "deny"]', fields["decision"])
-    return Act(fields["channel"], fields["session"], fields["request"], decision, int(fields["until"]))
+    return ButtonAct(fields["channel"], fields["session"], fields["request"], decision, int(fields["until"]))
 
 
 def _signature(query: str, secret: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -35,6 +37,12 @@ class Steps(trio.abc.Instrument):
 
 async def test_nothing_wakes_before_the_first_channel(tmp_path: Path) -> None:
     watchers: list[object] = []
+
+    @contextmanager
+    def watch(changed: Callable[[str], None]) -> Iterator[None]:
+        watchers.append(changed)
+        yield
+
     async with open_rig(tmp_path) as rig, trio.open_nursery() as nursery:
         store = rig.store
         notifier = Notifier(
@@ -47,7 +55,7 @@ async def test_nothing_wakes_before_the_first_channel(tmp_path: Path) -> None:
             store.settle,
             new_key,
         )
-        deps = attrs.evolve(FakeServer().deps(), watch=watchers.append)
+        deps = attrs.evolve(FakeServer().deps(), watch=watch)
         nursery.start_soon(run_notifier, notifier, deps)
         await until(lambda: notifier._registered.statistics().tasks_waiting == 1)
         steps = Steps(nursery)

@@ -108,7 +108,6 @@ async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(tmp_path:
         await person.aclose()
         rollout.write_bytes(whole)
         driver.spec = rig.spec(agent_memory=sink.memory)
-        monkeypatch.undo()  # a good start may take its time
         end, again = await rig.turn(driver, "second")
         assert isinstance(end, TurnDone)
         assert rig.standin.requests[-1].user_texts == ("first", "second")
