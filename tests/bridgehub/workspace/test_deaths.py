@@ -44,14 +44,14 @@ exec "$REAL" "$@"
 
 TAKES = """
 import sys
-from bridgehub.workspace.store import Store
+from bridgehub.workspace.store import CheckpointStore
 from bridgehub.workspace.take import Limits, take
-take(Store.of(*sys.argv[1:3]), "s", sys.argv[3], {}, Limits(60, 60))
+take(CheckpointStore.of(*sys.argv[1:3]), "s", sys.argv[3], {}, Limits(60, 60))
 """
 
 UNDOES = """
 import os, sys
-from bridgehub.workspace.store import Store
+from bridgehub.workspace.store import CheckpointStore
 from bridgehub.workspace.undo import carry_out
 left, replace = int(sys.argv[4]), os.replace
 def last(*paths, **more):
@@ -61,7 +61,7 @@ def last(*paths, **more):
         os.kill(os.getpid(), 9)
     replace(*paths, **more)
 os.replace = last
-carry_out(Store.of(*sys.argv[1:3]), "s", sys.argv[3])
+carry_out(CheckpointStore.of(*sys.argv[1:3]), "s", sys.argv[3])
 """
 
 

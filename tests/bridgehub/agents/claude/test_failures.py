@@ -120,7 +120,8 @@ async def test_without_the_sdk_the_turn_says_how_to_install_it(tmp_path: Path) -
 import sys, trio
 sys.modules["claude_agent_sdk"] = None
 from bridgehub.agents.claude.driver import make_driver
-from bridgehub.protocol.messages import HubSpec, Prompt
+from bridgehub.protocol.hub_spec import HubSpec
+from bridgehub.protocol.messages import Prompt
 spec = HubSpec("h", "s", "claude", "claude", "", "", "/", {}, {}, "00000000-0000-4000-8000-000000000000")
 driver = make_driver(spec)
 end = trio.run(driver.run_turn, Prompt("t", "m", "hello", 0), None)
