@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.server import ROOT
 from tests.web.repository import make_repository
 from tests.web.stage import Stage, open_stage
 from tests.web.world import DESKTOP, PHONE, SCREENSHOTS, TABLET, Screen, Site, Size
 
-GUIDES = [ROOT / "docs" / "user" / name for name in ("web.md", "changes.md", "steering.md")]
+GUIDES = [
+    ROOT / "docs" / "user" / name for name in ("web.md", "changes.md", "steering.md", "notifications.md")
+]
 NOW = datetime(2026, 1, 2, 9, 14, 30, tzinfo=UTC)
 WORKSPACE = "/home/ann/bakery"
 CODE = (
@@ -203,6 +206,58 @@ def test_the_inbox(site: Site, scheme: str) -> None:
     expect(screen.link_to("guide-2")).to_contain_text("Compare ferries")
     expect(screen.button("Unread")).to_be_visible()
     keep(screen, f"phone-{scheme}-inbox")
+
+
+ALLOWED = """() => {
+  Object.defineProperty(Notification, "permission", { get: () => "granted" });
+  localStorage.setItem("builderos.notify", "c1");
+}"""
+
+
+def answering(answer: dict[str, Any]) -> Callable[[Route], None]:
+    return lambda route: route.fulfill(json=answer)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_notifications(site: Site, scheme: str) -> None:
+    wants = {"decision": True, "finished": True, "failed": False}
+    channels = [{"id": "c1", "kind": "web", "wants": wants, "state": "live", "problem": None}]
+    told = {
+        "decision": {"phone": "The device showed it.", "mac": "Another device was notified first."},
+        "finished": {
+            "phone": "Somebody was looking at the session.",
+            "mac": "It was within the quiet hours.",
+        },
+    }
+    alerts = [
+        {
+            "session_id": f"guide-{number}",
+            "kind": kind,
+            "raised_at": at(300 * (number + 1)),
+            "deliveries": [{"device_id": name, "content": text} for name, text in sent.items()],
+        }
+        for number, (kind, sent) in enumerate(told.items())
+    ]
+    devices = [{"id": "first", "name": "first device", "scope": "admin", "created_at": at(90_000)}]
+    answers: dict[str, dict[str, Any]] = {
+        "**/api/sessions?*": {"total": len(SESSIONS), "sessions": entries(), "next_before": None},
+        "**/api/notifications": {"channels": channels, "application_server_key": "k", "quiet_hours": None},
+        "**/api/notifications/why?*": {"alerts": alerts, "next_before": None},
+        "**/api/devices": {"devices": devices, "next_after": None},
+    }
+    more: dict[str, Any] = {"color_scheme": scheme, "timezone_id": "UTC", "locale": "en-GB"}
+    screen = site.screen(size=PHONE, **more)
+    screen.page.add_init_script(f"({ALLOWED})()")
+    for path, answer in answers.items():
+        screen.page.route(path, answering(answer))
+    screen.page.clock.set_fixed_time(NOW)
+    screen.go(f"#key={site.key}")
+    screen.button("Settings").click()
+    recent = screen.dialog("Settings").get_by_text("Recent alerts")
+    recent.click()
+    expect(screen.page.get_by_text("Another device was notified first.")).to_be_visible()
+    recent.evaluate("(line) => line.closest('.notifications').scrollIntoView()")
+    keep(screen, f"phone-{scheme}-notifications")
 
 
 OVEN = """\
