@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from builderos.client.wire.http import call
 from builderos.client.wire.server import Server
-from builderos.commands.with_server import with_server
+from builderos.client.with_server import with_server
 from builderos.exit_status import MISUSED, fail
 from builderos.options import SESSION_ID
 

@@ -13,7 +13,7 @@ import attrs
 
 from builderos.client.state import Follow
 from builderos.client.terminal import one_line
-from builderos.commands.with_server import Find, Where, with_server
+from builderos.client.with_server import Find, Where, with_server
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
 from builderos.options import SESSION_ID, between
