@@ -10,14 +10,12 @@ from __future__ import annotations
 import hmac
 import re
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 
 from storage.errors import StorageCorrupt
-
-if TYPE_CHECKING:
-    import apsw  # takes time to load, and terminals need only the forms of ids
+from storage.transaction import Transaction
 
 __all__ = ["ALIAS_PREFIX", "Aliases", "is_app_device", "is_app_session", "read_aliases"]
 
@@ -69,7 +67,7 @@ class Aliases:
         return ALIAS_PREFIX + digest.hex()[:ALIAS_DIGITS]
 
 
-def read_aliases(connection: apsw.Connection) -> Aliases:
+def read_aliases(connection: Transaction) -> Aliases:
     """Return the aliases of a database of the newest version. Raises StorageCorrupt if it has no secret."""
     try:
         secret = bytes.fromhex(connection.execute(_SECRET).get or "")

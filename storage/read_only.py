@@ -28,6 +28,7 @@ from storage.sqlite.writer import Writer
 from storage.tables.activity import Acts
 from storage.tables.audit import Audit
 from storage.tables.journal import SqliteJournal
+from storage.tables.notifications.changes import Changes
 from storage.tables.sessions import SqliteCatalog
 from storage.tables.survey import Survey
 from storage.tables.uploads import UploadTable
@@ -72,7 +73,7 @@ async def _open_tables(path: Path, database: Path) -> AsyncIterator[Reading]:
         catalog = SqliteCatalog(writer, readers, uploads)
         journal = SqliteJournal(writer, readers, lambda: 0)
         audit = Audit(path.parent, writer, readers)
-        survey, acts = Survey(readers, uploads), Acts(readers)
+        survey, acts = Survey(readers, uploads), Acts(readers, Changes(readers))
         yield Reading(journal, catalog, survey, audit, acts, await readers.run(read_aliases))
     finally:
         readers.close()

@@ -1,4 +1,4 @@
-"""One open database: its writer, readers and checkpoints, and the tables built on them."""
+"""One open SQLite database: its writer, readers and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,36 +10,27 @@ from functools import partial
 from pathlib import Path
 
 import apsw
-import attrs
 import trio
 
-from storage.aliases import Aliases, read_aliases
 from storage.errors import StorageError
+from storage.open_tables import Database, Notified, Store, StoreStatistics, open_tables
 from storage.schema import MIGRATIONS, Migration, copy_database, migrate
-from storage.sqlite.checkpoint import Checkpointer, CheckpointStatistics, open_aside
+from storage.sqlite.checkpoint import Checkpointer, open_aside
 from storage.sqlite.commit_mark import CommitMarks, find_lost_commits, set_mark
 from storage.sqlite.connection import mapped_errors, open_writer
 from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer, WriterStatistics
-from storage.tables.app_exchanges import AppPairTable
-from storage.tables.audit import Audit, append_acts
+from storage.sqlite.writer import Writer
+from storage.tables.audit import append_acts
 from storage.tables.devices import DeviceTable
 from storage.tables.hash_chain import Act
 from storage.tables.journal import SqliteJournal
-from storage.tables.notifications.alerts import Alerts
 from storage.tables.notifications.changes import Changes
-from storage.tables.notifications.channels import Channels
-from storage.tables.notifications.deliveries import Deliveries
-from storage.tables.pairings import Pairings
 from storage.tables.search import SEARCHES, Search
-from storage.tables.sessions import SqliteCatalog
-from storage.tables.uploads import UploadTable
 
 __all__ = ["Notified", "Store", "StoreStatistics", "open_store"]
 
 _META = "SELECT value FROM meta WHERE key = ?"
 _SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
-_ADD_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
 _NO_META = "DELETE FROM meta WHERE key = ?"
 _RAISE_EPOCHS = """
 UPDATE session SET epoch = epoch + 1 WHERE session_id IN (SELECT session_id FROM summary WHERE unfinished = 1)
@@ -55,68 +46,6 @@ _GENERATION_BITS = 32
 write, with room for 2**32 rows between two starts."""
 
 _log = logging.getLogger("builderos.storage")
-
-
-@attrs.frozen
-class StoreStatistics:
-    """The figures of a store's parts."""
-
-    writer: WriterStatistics
-    checkpoints: CheckpointStatistics
-
-
-@attrs.frozen(eq=False)
-class Notified:
-    """The tables of notifications."""
-
-    channels: Channels
-    alerts: Alerts
-    deliveries: Deliveries
-    changes: Changes
-
-
-@attrs.frozen(eq=False)
-class Store:
-    """Everything that the database keeps. Only `open_store` makes one."""
-
-    path: Path
-    journal: SqliteJournal
-    ownership: SqliteJournal
-    catalog: SqliteCatalog
-    devices: DeviceTable
-    search: Search
-    app_pairs: AppPairTable
-    uploads: UploadTable
-    notifications: Notified
-    pairings: Pairings
-    audit: Audit
-    aliases: Aliases
-    _writer: Writer
-    _checkpointer: Checkpointer
-
-    async def settle(self, name: str, value: str) -> str:
-        """Return the value stored under `name`, durably. The first call stores `value`.
-
-        For values that a server creates once, such as the key that signs its links.
-
-        Raises:
-            StorageUnavailable: nothing was stored.
-        """
-        return await self._writer.submit(partial(_settle, name, value), durable=True)
-
-    async def backup(self, target: Path) -> None:
-        """Write a copy of the database as it is now, mode 0600, replacing the file at `target`.
-
-        Other calls do not wait for it, but the WAL grows until it is done. Once started it cannot be cancelled.
-
-        Raises:
-            StorageUnavailable: there is no copy, or the earlier one is unchanged.
-        """
-        await trio.to_thread.run_sync(_backup, self.path, target)
-
-    def statistics(self) -> StoreStatistics:
-        """Return the current figures."""
-        return StoreStatistics(self._writer.statistics(), self._checkpointer.statistics())
 
 
 @asynccontextmanager
@@ -154,25 +83,30 @@ async def open_store(
         StorageUnavailable: it cannot be opened or written now.
     """
     limiter = trio.CapacityLimiter(1)
-    connection, aside, generation = await trio.to_thread.run_sync(
+    connection, aside, generation, place = await trio.to_thread.run_sync(
         lambda: _open(path, boot_id, now_ms, vfs, migrations), limiter=limiter
     )
     writer = Writer(path, connection)
     readers = Readers(path, vfs)
     searchers = Readers(path, vfs, SEARCHES)
     checkpointer = Checkpointer(path, writer, aside)
+    numbers = itertools.count((generation << _GENERATION_BITS) + 1)
+    database = Database(
+        name=str(path),
+        place=place,
+        data=path.parent,
+        writer=writer,
+        readers=readers,
+        journal=SqliteJournal(writer, readers, numbers.__next__),
+        changes=Changes(readers),
+        search=Search(searchers),
+        statistics=lambda: StoreStatistics(writer.statistics(), checkpointer.statistics()),
+        backup=lambda target: trio.to_thread.run_sync(_backup, path, target),
+    )
+    run = partial(_running, path, connection, writer, checkpointer)
     ended_well = False
     try:
-        store = _assemble(
-            path, writer, checkpointer, readers, searchers, await readers.run(read_aliases), generation
-        )
-        await store.devices.load()
-        await store.pairings.load()
-        await store.catalog.load()
-        async with _running(path, connection, writer, checkpointer, store.devices):
-            await store.uploads.sweep()
-            await store.uploads.move_blobs()
-            await store.catalog.finish_removals()
+        async with open_tables(database, run) as store:
             yield store
             ended_well = True
     finally:
@@ -181,40 +115,6 @@ async def open_store(
             await trio.to_thread.run_sync(
                 lambda: _close(path, connection, aside, readers, ended_well=ended_well), limiter=limiter
             )
-
-
-def _assemble(
-    path: Path,
-    writer: Writer,
-    checkpointer: Checkpointer,
-    readers: Readers,
-    searchers: Readers,
-    aliases: Aliases,
-    generation: int,
-) -> Store:
-    """Make the tables of an open database."""
-    numbers = itertools.count((generation << _GENERATION_BITS) + 1)
-    journal = SqliteJournal(writer, readers, numbers.__next__)
-    devices = DeviceTable(writer, readers)
-    uploads = UploadTable(path.parent, writer, readers)
-    return Store(
-        path=path,
-        journal=journal,
-        ownership=journal,
-        catalog=SqliteCatalog(writer, readers, uploads),
-        devices=devices,
-        search=Search(searchers),
-        app_pairs=AppPairTable(writer, readers, devices),
-        uploads=uploads,
-        notifications=Notified(
-            Channels(writer, readers), Alerts(writer, readers), Deliveries(writer, readers), Changes(readers)
-        ),
-        pairings=Pairings(writer, readers, devices),
-        audit=Audit(path.parent, writer, readers),
-        aliases=aliases,
-        writer=writer,
-        checkpointer=checkpointer,
-    )
 
 
 @asynccontextmanager
@@ -239,7 +139,7 @@ async def _running(
 
 def _open(
     path: Path, boot_id: str, now_ms: int, vfs: str | None, migrations: Sequence[Migration]
-) -> tuple[apsw.Connection, apsw.Connection, int]:
+) -> tuple[apsw.Connection, apsw.Connection, int, str]:
     connection = open_writer(path, vfs=vfs)
     try:
         migrate(connection, path, migrations)
@@ -254,7 +154,7 @@ def _open(
     except BaseException:
         connection.close()
         raise
-    return connection, aside, generation
+    return connection, aside, generation, str(path.stat().st_ino)
 
 
 def _begin_generation(connection: apsw.Connection, boot_id: str) -> int:
@@ -286,11 +186,6 @@ def _look_for_lost_commits(connection: apsw.Connection, path: Path, now_ms: int)
         path,
         lost,
     )
-
-
-def _settle(name: str, value: str, connection: apsw.Connection) -> str:
-    connection.execute(_ADD_META, (f"settled:{name}", value))
-    return str(connection.execute(_META, (f"settled:{name}",)).get)
 
 
 def _backup(path: Path, target: Path) -> None:

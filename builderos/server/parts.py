@@ -93,7 +93,7 @@ class ServerParts:
             store.settle,
             new_key,
             agent_environment(os.environ),
-            place=str(store.path.stat().st_ino),
+            place=store.database.place,
         )
 
     @work.default

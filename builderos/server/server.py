@@ -15,7 +15,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import attrs
 import trio
@@ -130,7 +129,7 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
         nursery.start_soon(questions.run, setup.folder.path, sockets, name="questions of terminals")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
-        _print_banner(address, store.path, await store.catalog.count(), made_key)
+        _print_banner(address, store.name, await store.catalog.count(), made_key)
         with _rare_collections():
             await shutdown.asked.wait()
         await listening.close_all()
@@ -180,7 +179,7 @@ def _in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _print_banner(address: _Address, database: Path, session_count: int, made_key: str | None) -> None:
+def _print_banner(address: _Address, database: str, session_count: int, made_key: str | None) -> None:
     lines = [
         f"BuilderOS Mobile {VERSION}",
         f"Listening on {address.base}",

@@ -9,8 +9,8 @@ from typing import Final
 import attrs
 
 from storage.records import Row
-from storage.sqlite.readers import Readers
 from storage.tables.notifications.changes import Changes
+from storage.transaction import TableReaders
 
 __all__ = ["ActRow", "Acts"]
 
@@ -35,7 +35,8 @@ class ActRow:
 class Acts:
     """Reads all journals at once. Raises StorageUnavailable, StorageCorrupt."""
 
-    _readers: Readers
+    _readers: TableReaders
+    _changes: Changes
 
     async def page(
         self, after: str, kinds: Collection[str], since_ms: int, session_id: str | None
@@ -53,7 +54,7 @@ class Acts:
             rows: Sequence[Row] = [Row(*one) for one in await self._readers.all(_ONE, asked)]
             place = str(rows[-1].seq) if len(rows) == PAGE_ROWS else None
         else:
-            rows, end = await Changes(self._readers).page(after, kinds, PAGE_ROWS, since_ms=since_ms)
+            rows, end = await self._changes.page(after, kinds, PAGE_ROWS, since_ms=since_ms)
             place = end if end != after else None
         return await self._with_keys(rows), place
 

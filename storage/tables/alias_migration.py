@@ -16,6 +16,7 @@ import orjson
 
 from storage.aliases import Aliases, is_app_session, read_aliases
 from storage.blobs import blob_folder
+from storage.transaction import Transaction
 
 __all__ = ["alias_app_ids", "note_known"]
 
@@ -84,7 +85,7 @@ def alias_app_ids(connection: apsw.Connection) -> None:
             connection.create_scalar_function(name, None, 1)
 
 
-def note_known(session_id: str, connection: apsw.Connection) -> None:
+def note_known(session_id: str, connection: Transaction) -> None:
     """Record one session whose own id was readable before this migration; any other id is left alone."""
     if is_app_session(session_id):
         alias = read_aliases(connection).session(session_id)

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
 
-import apsw
 import attrs
 
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
 from storage.tables.alias_migration import note_known
 from storage.tables.devices import DeviceTable
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["APP_SCHEMA", "AppPairTable", "OpenExchange"]
 
@@ -65,14 +63,15 @@ ON CONFLICT (message_id) DO NOTHING
 """
 _BOUND = """
 DELETE FROM app_exchange WHERE number IN (
-  SELECT number FROM app_exchange WHERE device_id = ? AND session_id = ? ORDER BY number DESC LIMIT -1 OFFSET ?
+  SELECT number FROM app_exchange WHERE device_id = ? AND session_id = ? ORDER BY number DESC
+  LIMIT 1000000000 OFFSET ?
 )
 """
 _FORGET_EXCHANGES = "DELETE FROM app_exchange WHERE at_ms < ?"
 _OPEN_ONES = """
 SELECT message_id, told FROM app_exchange WHERE device_id = ? AND session_id = ? ORDER BY number
 """
-_TOLD = "UPDATE app_exchange SET told = max(told, ?) WHERE message_id = ?"
+_TOLD = "UPDATE app_exchange SET told = ?1 WHERE message_id = ?2 AND told < ?1"
 _CLOSE = "DELETE FROM app_exchange WHERE message_id = ?"
 
 
@@ -91,8 +90,8 @@ class AppPairTable:
     All methods raise StorageUnavailable, or StorageCorrupt if the file cannot be read.
     """
 
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
     _devices: DeviceTable
 
     async def use(self, device_id: str, session_id: str, key: str, *, now_ms: int, keep_ms: int) -> None:
@@ -139,20 +138,18 @@ def _hash(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def _use(bound: tuple[str, str, bytes, int], before_ms: int, connection: apsw.Connection) -> None:
+def _use(bound: tuple[str, str, bytes, int], before_ms: int, connection: Transaction) -> None:
     connection.execute(_USE, bound)
     connection.execute(_FORGET_PAIRS, (before_ms,))
 
 
-def _open(bound: tuple[str, str, str, int], before_ms: int, connection: apsw.Connection) -> None:
+def _open(bound: tuple[str, str, str, int], before_ms: int, connection: Transaction) -> None:
     connection.execute(_OPEN, bound)
     connection.execute(_BOUND, (bound[0], bound[1], OPEN_PER_PAIR))
     connection.execute(_FORGET_EXCHANGES, (before_ms,))
 
 
-def _settle(
-    exchanges: tuple[OpenExchange, ...], closed: tuple[str, ...], connection: apsw.Connection
-) -> None:
+def _settle(exchanges: tuple[OpenExchange, ...], closed: tuple[str, ...], connection: Transaction) -> None:
     for exchange in exchanges:
         connection.execute(_TOLD, (exchange.told, exchange.message_id))
     for message_id in closed:

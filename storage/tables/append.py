@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import apsw
 import attrs
 
-from storage.errors import Fenced, FoldMismatch, SequenceConflict, SessionMissing
+from storage.errors import Fenced, FoldMismatch, SequenceConflict, SessionMissing, StorageError
 from storage.records import PIECE_KINDS, Entry, Fold, Grant, Summary
+from storage.transaction import Transaction
 
 __all__ = ["Append", "append"]
 
@@ -53,28 +53,54 @@ WHERE session_id = ?1
 
 @attrs.frozen
 class Append:
-    """The arguments of `actors.ports.Journal.append`, and the source of commit numbers."""
+    """The arguments of `actors.ports.Journal.append`."""
 
     grant: Grant
     expected_seq: int
     entries: Sequence[Entry]
     fold: Sequence[Fold]
     summary: Summary | None
-    next_commit_no: Callable[[], int]
+
+    @property
+    def head(self) -> int:
+        """The head after it. Raises ValueError for an entry that covers no seq."""
+        return self.expected_seq + sum(_span(entry) for entry in self.entries)
+
+    def refusal(self, owner_epoch: int, head: int) -> StorageError:
+        """Return why a session with this owner and head does not take it."""
+        session_id, own = self.grant.session_id, self.grant.owner_epoch
+        if owner_epoch != own:
+            return Fenced(f"{session_id}: owner {own} was replaced by owner {owner_epoch}")
+        return SequenceConflict(f"{session_id}: the head is {head}, not {self.expected_seq}")
+
+    def mismatch(self, fold: Fold) -> StorageError:
+        """Return why a fold of it is refused."""
+        where = f"{self.grant.session_id}: {fold.first_seq} to {fold.last_seq}"
+        return FoldMismatch(f"{where} does not begin and end at a row's boundary; the head is {self.head}")
+
+    def no_snapshot(self) -> ValueError:
+        """Return why its summary without a snapshot is refused."""
+        return ValueError(f"{self.grant.session_id}: there is no earlier snapshot to keep")
+
+    @property
+    def at_ms(self) -> int | None:
+        """The session's last activity after it; None if that stays: for pieces only, by far the most rows."""
+        only_pieces = all(entry.kind in PIECE_KINDS for entry in self.entries)
+        return None if only_pieces else self.entries[-1].at_ms
 
 
-def append(job: Append, connection: apsw.Connection) -> int:
+def append(job: Append, next_commit_no: Callable[[], int], connection: Transaction) -> int:
     """Write it all and return the new head. Raises as the port does."""
-    head = job.expected_seq + sum(_span(entry) for entry in job.entries)
+    head = job.head
     _advance(job, head, connection)
     seq = job.expected_seq
     for entry in job.entries:
         first, seq = seq + 1, seq + entry.span
-        _insert(job, entry, first, seq, connection)
+        _insert(job, entry, first, seq, next_commit_no(), connection)
     for fold in job.fold:
-        _fold(job, fold, head, connection)
+        _fold(job, fold, next_commit_no, connection)
     if job.summary is not None:
-        _note(job.grant.session_id, head, job.summary, connection)
+        _note(job, head, job.summary, connection)
     return head
 
 
@@ -84,26 +110,23 @@ def _span(entry: Entry) -> int:
     return entry.span
 
 
-def _advance(job: Append, head: int, connection: apsw.Connection) -> None:
+def _advance(job: Append, head: int, connection: Transaction) -> None:
     grant = job.grant
     bound = (head, grant.session_id, grant.owner_epoch, job.expected_seq)
-    if all(entry.kind in PIECE_KINDS for entry in job.entries):
+    if (at_ms := job.at_ms) is None:
         connection.execute(_ADVANCE, bound)
     else:
-        connection.execute(_ADVANCE_AND_NOTE, (*bound, job.entries[-1].at_ms))
+        connection.execute(_ADVANCE_AND_NOTE, (*bound, at_ms))
     if connection.changes() == 1:
         return
     found = connection.execute(_WHY_NOT, (grant.session_id,)).get
     if found is None:
         raise SessionMissing(grant.session_id)
-    owner_epoch, present = found
-    if owner_epoch != grant.owner_epoch:
-        raise Fenced(f"{grant.session_id}: owner {grant.owner_epoch} was replaced by owner {owner_epoch}")
-    raise SequenceConflict(f"{grant.session_id}: the head is {present}, not {job.expected_seq}")
+    raise job.refusal(*found)
 
 
-def _insert(job: Append, entry: Entry, first: int, seq: int, connection: apsw.Connection) -> None:
-    session_id, commit_no = job.grant.session_id, job.next_commit_no()
+def _insert(job: Append, entry: Entry, first: int, seq: int, commit_no: int, connection: Transaction) -> None:
+    session_id = job.grant.session_id
     searchable = entry.search_text is not None
     keys = (session_id, seq, first, entry.turn_id, entry.kind, entry.device_id, entry.at_ms)
     connection.execute(_INSERT, (*keys, commit_no, int(searchable), entry.payload))
@@ -113,19 +136,19 @@ def _insert(job: Append, entry: Entry, first: int, seq: int, connection: apsw.Co
         connection.execute(_COMMAND, (session_id, entry.command_id, seq, entry.command_state))
 
 
-def _fold(job: Append, fold: Fold, head: int, connection: apsw.Connection) -> None:
+def _fold(job: Append, fold: Fold, next_commit_no: Callable[[], int], connection: Transaction) -> None:
     bound = (job.grant.session_id, fold.first_seq, fold.last_seq)
     first, last, searchable = connection.execute(_BORDERS, bound).get
     if first != fold.first_seq or last != fold.last_seq:
-        where = f"{job.grant.session_id}: {fold.first_seq} to {fold.last_seq}"
-        raise FoldMismatch(f"{where} does not begin and end at a row's boundary; the head is {head}")
+        raise job.mismatch(fold)
     if searchable:
         connection.execute(_UNINDEX, bound)
     connection.execute(_REMOVE, bound)
-    _insert(job, fold.entry, fold.first_seq, fold.last_seq, connection)
+    _insert(job, fold.entry, fold.first_seq, fold.last_seq, next_commit_no(), connection)
 
 
-def _note(session_id: str, head: int, summary: Summary, connection: apsw.Connection) -> None:
+def _note(job: Append, head: int, summary: Summary, connection: Transaction) -> None:
+    session_id = job.grant.session_id
     lists = (summary.title, summary.state, summary.message_count, summary.pending_count)
     rest = (int(summary.unfinished), summary.hub_id, summary.hub_seq, summary.due_at_ms)
     if summary.snapshot is not None:
@@ -133,4 +156,4 @@ def _note(session_id: str, head: int, summary: Summary, connection: apsw.Connect
         return
     connection.execute(_SUMMARY_BUT_SNAPSHOT, (session_id, head, *lists, *rest))
     if connection.changes() != 1:
-        raise ValueError(f"{session_id}: there is no earlier snapshot to keep")
+        raise job.no_snapshot()

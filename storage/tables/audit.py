@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import apsw
 import attrs
 import trio
 
 from storage.errors import StorageError
-from storage.sqlite.readers import Readers
 from storage.sqlite.replace import write_note
-from storage.sqlite.writer import Writer
 from storage.tables.hash_chain import START, Act, AuditRow, Mark, check_chain, hash_of_row
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["AUDIT_SCHEMA", "HEAD_NAME", "MAX_ROWS", "Audit", "append_acts", "read_noted_head", "verify_audit"]
 
@@ -61,7 +59,9 @@ _PAGE = f"SELECT {_COLUMNS} FROM audit WHERE number > ? ORDER BY number LIMIT {P
 _HASH = "SELECT hash FROM audit WHERE number = ?"
 _FORGET = "DELETE FROM audit WHERE number <= ?"
 _META = "SELECT value FROM meta WHERE key = 'audit_base'"
-_SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES ('audit_base', ?)"
+_SET_META = """
+INSERT INTO meta (key, value) VALUES ('audit_base', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+"""
 _ADDRESSES = """
 SELECT DISTINCT address FROM audit
 WHERE act = ? AND at_ms >= ? AND address IS NOT NULL LIMIT ?
@@ -75,8 +75,8 @@ class Audit:
     """The table. A caller that stores an act calls `note_head` once that is committed."""
 
     data: Path
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
     _noting: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def append(self, acts: Sequence[Act]) -> None:
@@ -136,7 +136,7 @@ class Audit:
         return await self._readers.run(partial(verify_audit, self.data))
 
 
-def append_acts(acts: Sequence[Act], connection: apsw.Connection) -> None:
+def append_acts(acts: Sequence[Act], connection: Transaction) -> None:
     """Store acts on the writer's thread, with what else its transaction does."""
     last = read_head(connection)
     for act in acts:
@@ -149,14 +149,14 @@ def append_acts(acts: Sequence[Act], connection: apsw.Connection) -> None:
         _forget(last.number - MAX_ROWS + SPARE_ROWS, connection)
 
 
-def _forget(number: int, connection: apsw.Connection) -> None:
+def _forget(number: int, connection: Transaction) -> None:
     """Remove the rows up to a number, and note the last one's hash: the chain begins behind it."""
     base = Mark(number, connection.execute(_HASH, (number,)).get)
     connection.execute(_SET_META, (str(base),))
     connection.execute(_FORGET, (number,))
 
 
-def verify_audit(data: Path, connection: apsw.Connection) -> list[str]:
+def verify_audit(data: Path, connection: Transaction) -> list[str]:
     """Return the faults of the audit, a line each; empty if the chain is whole up to its recorded end.
 
     Blocks: some seconds for a full table. Reads one state, in a transaction of its own.
@@ -178,7 +178,7 @@ def verify_audit(data: Path, connection: apsw.Connection) -> list[str]:
     return faults
 
 
-def read_head(connection: apsw.Connection) -> Mark:
+def read_head(connection: Transaction) -> Mark:
     """Return the end of the chain."""
     last = connection.execute(_LAST).get
     return _base(connection) if last is None else Mark(*last)
@@ -193,12 +193,12 @@ def read_noted_head(data: Path) -> Mark | None:
         return None
 
 
-def _base(connection: apsw.Connection) -> Mark:
+def _base(connection: Transaction) -> Mark:
     text = connection.execute(_META).get
     return (Mark.parse(text) if text is not None else None) or START
 
 
-def _has(connection: apsw.Connection, mark: Mark | None) -> bool:
+def _has(connection: Transaction, mark: Mark | None) -> bool:
     """Return whether the chain has a mark; if no mark was recorded, whether the chain is empty."""
     if mark is None:
         return read_head(connection) == START

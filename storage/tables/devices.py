@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 
-import apsw
 import attrs
 import trio
 
 from storage.errors import DeviceExists, DeviceRevoked
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
 from storage.tables.audit import append_acts
 from storage.tables.hash_chain import Act
 from storage.tables.revocations import Revocations, end_what_it_opened
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["FIRST_DEVICE", "SYSTEM_LABELS", "DeviceRow", "DeviceTable", "add_device", "hash_of"]
 
@@ -67,8 +65,8 @@ class DeviceTable:
     the disk accepts it.
     """
 
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
     revocations: Revocations = attrs.field(init=False)
     _devices: dict[str, tuple[DeviceRow, bytes]] = attrs.field(factory=dict, init=False)
     _labels: dict[str, str] = attrs.field(factory=dict, init=False)
@@ -90,7 +88,7 @@ class DeviceTable:
         return self.find_hash(hash_of(key))
 
     def find_hash(self, wanted: bytes) -> DeviceRow | None:
-        """Return the device whose valid key has this hash, as `AppPairs` stores it."""
+        """Return the device whose valid key has this hash, as `AppPairTable` stores it."""
         found = None
         for device, key_hash in self._devices.values():
             if hmac.compare_digest(wanted, key_hash) and device.revoked_at_ms is None:
@@ -201,7 +199,7 @@ def _add(
     is_good: Callable[[], bool],
     acts: Sequence[Act],
     made_by: str | None,
-    connection: apsw.Connection,
+    connection: Transaction,
 ) -> None:
     if not is_good():
         raise DeviceRevoked(device.id)
@@ -209,7 +207,7 @@ def _add(
     append_acts(acts, connection)
 
 
-def add_device(device: DeviceRow, key_hash: bytes, made_by: str | None, connection: apsw.Connection) -> None:
+def add_device(device: DeviceRow, key_hash: bytes, made_by: str | None, connection: Transaction) -> None:
     """Store a device, on the writer's thread, inside the caller's transaction. It is of its maker's person.
 
     Raises DeviceExists.
@@ -223,14 +221,14 @@ def add_device(device: DeviceRow, key_hash: bytes, made_by: str | None, connecti
         raise DeviceExists(device.id)
 
 
-def _set_first(key_hash: bytes, now_ms: int, connection: apsw.Connection) -> None:
+def _set_first(key_hash: bytes, now_ms: int, connection: Transaction) -> None:
     if connection.execute(_HAS_FIRST, (FIRST_DEVICE,)).get:
         end_what_it_opened(FIRST_DEVICE, connection)
     connection.execute(_FIRST, (FIRST_DEVICE, key_hash, now_ms))
     connection.execute(_CLAIM, (FIRST_DEVICE, FIRST_DEVICE))
 
 
-def _claim(label: str, device_id: str, connection: apsw.Connection) -> str | None:
+def _claim(label: str, device_id: str, connection: Transaction) -> str | None:
     owner = connection.execute(_OWNER, (label,)).get
     if owner is None and connection.execute(_LABELS, (device_id,)).get < LABELS_PER_DEVICE:
         connection.execute(_CLAIM, (label, device_id))

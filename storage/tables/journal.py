@@ -1,22 +1,20 @@
-"""The journal in SQLite: `Journal` and `Ownership` of `actors.ports`."""
+"""The journal: `Journal` and `Ownership` of `actors.ports`, and all of it that is SQLite's own."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-import apsw
 import attrs
 import trio
 
 from storage.errors import SessionMissing
 from storage.records import CommandRecord, Entry, Fold, Grant, Head, Row, Summary
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
 from storage.tables.append import Append, append
+from storage.transaction import Rows, TableReaders, TableWriter, Transaction
 
-__all__ = ["MESSAGE_KINDS", "PAGE_BYTES", "SqliteJournal"]
+__all__ = ["MAX_SEQ", "MESSAGE_KINDS", "PAGE_BYTES", "SqliteJournal", "TableJournal"]
 
 PAGE_BYTES = 256 * 1024
 """A page of `read` ends once its payloads exceed this. It bounds what one reader holds in memory: the rows, their
@@ -69,7 +67,7 @@ SELECT min(first_seq) FROM (
           ORDER BY seq LIMIT 1) AS first_seq
   FROM journal AS started
   WHERE session_id = ?1 AND {_MESSAGES} AND kind = 'turn_started' AND turn_id IS NOT NULL
-  ORDER BY seq DESC LIMIT ?2)
+  ORDER BY seq DESC LIMIT ?2) AS begun
 """
 _ACQUIRE = """
 UPDATE session SET owner_epoch = owner_epoch + 1 WHERE session_id = ? RETURNING owner_epoch, head_seq
@@ -81,7 +79,7 @@ INSERT INTO meta (key, value) VALUES ('probes', '1')
 ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT)
 """
 
-_MAX_SEQ = 2**63 - 1
+MAX_SEQ = 2**63 - 1
 
 
 def _ignore(session_id: str, head_seq: int, took_s: float, kinds: Collection[str]) -> None:
@@ -89,18 +87,17 @@ def _ignore(session_id: str, head_seq: int, took_s: float, kinds: Collection[str
 
 
 @attrs.define(eq=False)
-class SqliteJournal:
-    """Implements `actors.ports.Journal` and `actors.ports.Ownership`; see there for errors and cancellation.
+class TableJournal:
+    """What the journals of all databases have in common: `Journal` and `Ownership` of `actors.ports`; see there.
 
     Attributes:
         on_append: called after each append with the session's id, its new head, the seconds since the append was
             handed over, and the kinds of its events. It must not block.
     """
 
-    _writer: Writer
-    _readers: Readers
-    _next_commit_no: Callable[[], int]
-    on_append: Callable[[str, int, float, Collection[str]], None] = _ignore
+    _writer: TableWriter
+    _readers: TableReaders
+    on_append: Callable[[str, int, float, Collection[str]], None] = attrs.field(default=_ignore, kw_only=True)
 
     async def append(
         self,
@@ -117,15 +114,18 @@ class SqliteJournal:
         Raises:
             FoldMismatch: beside the errors of the port: a fold cuts through a row.
         """
-        job = Append(grant, expected_seq, entries, fold, summary, self._next_commit_no)
         folded = sum(part.last_seq - part.first_seq + 1 for part in fold)
         rows = len(entries) + folded
         size = rows * ENTRY_BYTES + sum(len(entry.payload) for entry in entries)
+        job = Append(grant, expected_seq, entries, fold, summary)
         began = trio.current_time()
-        head = await self._writer.submit(partial(append, job), durable=durable, rows=rows, size=size)
+        head = await self._append(job, durable=durable, rows=rows, size=size)
         took_s = trio.current_time() - began
         self.on_append(grant.session_id, head, took_s, [entry.kind for entry in entries])
         return head
+
+    async def _append(self, job: Append, *, durable: bool, rows: int, size: int) -> int:
+        raise NotImplementedError
 
     async def read(
         self,
@@ -138,12 +138,11 @@ class SqliteJournal:
         newest: bool = False,
     ) -> Sequence[Row]:
         """Read a page of committed rows."""
-        sql = _choose(kinds, newest=newest)
-        bound: tuple[int | str, ...] = (session_id, after, _MAX_SEQ if before is None else before, limit)
-        if kinds is not None:
-            bound = (*bound, json.dumps(sorted(kinds)))
-        rows = await self._readers.run(lambda connection: _page(connection.execute(sql, bound)))
-        return rows[::-1] if newest else rows
+        raise NotImplementedError
+
+    async def check_writable(self) -> None:
+        """Raise StorageUnavailable unless a write would be stored now."""
+        raise NotImplementedError
 
     async def head(self, session_id: str) -> Head:
         """Return the committed end of a session."""
@@ -165,16 +164,45 @@ class SqliteJournal:
         )
         return head + 1 if first is None else first
 
-    async def check_writable(self) -> None:
-        """Allocate and release a few pages and change one: both the file and the WAL must have room."""
-        await self._writer.submit(_probe, durable=True, rows=1)
-
     async def acquire(self, session_id: str) -> Grant:
         """Take over the session.
 
         Without fsync: a power cut ends every older owner too, so grants cannot collide.
         """
         return await self._writer.submit(partial(_acquire, session_id), durable=False)
+
+
+@attrs.define(eq=False)
+class SqliteJournal(TableJournal):
+    """The journal in SQLite. `next_commit_no`: gives each row its number, which rises over all sessions."""
+
+    _next_commit_no: Callable[[], int]
+
+    async def _append(self, job: Append, *, durable: bool, rows: int, size: int) -> int:
+        work = partial(append, job, self._next_commit_no)
+        return await self._writer.submit(work, durable=durable, rows=rows, size=size)
+
+    async def read(
+        self,
+        session_id: str,
+        after: int,
+        limit: int,
+        *,
+        before: int | None = None,
+        kinds: Collection[str] | None = None,
+        newest: bool = False,
+    ) -> Sequence[Row]:
+        """Read a page of committed rows."""
+        sql = _choose(kinds, newest=newest)
+        bound: tuple[int | str, ...] = (session_id, after, MAX_SEQ if before is None else before, limit)
+        if kinds is not None:
+            bound = (*bound, json.dumps(sorted(kinds)))
+        rows = await self._readers.run(lambda connection: _page(connection.execute(sql, bound)))
+        return rows[::-1] if newest else rows
+
+    async def check_writable(self) -> None:
+        """Allocate and release a few pages and change one: both the file and the WAL must have room."""
+        await self._writer.submit(_probe, durable=True, rows=1)
 
 
 def _choose(kinds: Collection[str] | None, *, newest: bool) -> str:
@@ -187,20 +215,19 @@ def _choose(kinds: Collection[str] | None, *, newest: bool) -> str:
     return _READ_KINDS_NEWEST if newest else _READ_KINDS
 
 
-def _page(cursor: apsw.Cursor) -> list[Row]:
+def _page(found: Rows) -> list[Row]:
     rows: list[Row] = []
     size = 0
-    found: Iterable[tuple[str, int, int, str | None, str, str | None, int, bytes, int]] = cursor
     for columns in found:
         rows.append(Row(*columns))
         size += len(columns[7])
         if size > PAGE_BYTES:
             break
-    cursor.close(True)
+    found.close(True)
     return rows
 
 
-def _first_of_turns(connection: apsw.Connection, session_id: str, count: int) -> tuple[int, int | None]:
+def _first_of_turns(connection: Transaction, session_id: str, count: int) -> tuple[int, int | None]:
     # The turns first: commits between the two statements can only raise the head above them.
     first = connection.execute(_FIRST_OF_TURNS, (session_id, count)).get
     head = connection.execute(_HEAD, (session_id,)).get
@@ -209,14 +236,14 @@ def _first_of_turns(connection: apsw.Connection, session_id: str, count: int) ->
     return head[1], first
 
 
-def _acquire(session_id: str, connection: apsw.Connection) -> Grant:
+def _acquire(session_id: str, connection: Transaction) -> Grant:
     found = connection.execute(_ACQUIRE, (session_id,)).get
     if found is None:
         raise SessionMissing(session_id)
     return Grant(session_id, *found)
 
 
-def _probe(connection: apsw.Connection) -> None:
+def _probe(connection: Transaction) -> None:
     connection.execute(_PROBE)
     connection.execute(_PROBE_DONE)
     connection.execute(_PROBE_COUNT)

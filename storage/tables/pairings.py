@@ -13,16 +13,14 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import apsw
 import attrs
 import trio
 
 from storage.errors import StorageError
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
 from storage.tables.audit import append_acts
 from storage.tables.devices import DeviceRow, DeviceTable, add_device, hash_of
 from storage.tables.hash_chain import Act
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["MAX_PAIRINGS", "PAIRING_MS", "PAIRING_SCHEMA", "Pairing", "Pairings"]
 
@@ -87,8 +85,8 @@ class _Open:
 class Pairings:
     """The open codes, held in memory. A change is durable before it counts here. Call `load` first."""
 
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
     _devices: DeviceTable
     _open: dict[bytes, _Open] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -190,7 +188,7 @@ class Pairings:
         return False
 
 
-def _open(pairing: Pairing, now_ms: int, acts: Sequence[Act], connection: apsw.Connection) -> bool:
+def _open(pairing: Pairing, now_ms: int, acts: Sequence[Act], connection: Transaction) -> bool:
     connection.execute(_FORGET, (now_ms,))
     if connection.execute(_COUNT).get >= MAX_PAIRINGS:
         return False
@@ -199,7 +197,7 @@ def _open(pairing: Pairing, now_ms: int, acts: Sequence[Act], connection: apsw.C
     return True
 
 
-def _remove(code_hashes: Sequence[bytes], connection: apsw.Connection) -> None:
+def _remove(code_hashes: Sequence[bytes], connection: Transaction) -> None:
     for code_hash in code_hashes:
         connection.execute(_REMOVE, (code_hash,))
 
@@ -210,7 +208,7 @@ def _redeem(
     key_hash: bytes,
     is_good: Callable[[], bool],
     acts: Sequence[Act],
-    connection: apsw.Connection,
+    connection: Transaction,
 ) -> bool:
     if not is_good():
         return False

@@ -6,14 +6,13 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-import apsw
 import attrs
 import trio
 
 from storage.errors import StorageError
-from storage.sqlite.writer import Writer
 from storage.tables.audit import append_acts
 from storage.tables.hash_chain import Act
+from storage.transaction import TableWriter, Transaction
 
 __all__ = ["Revocations", "end_what_it_opened"]
 
@@ -25,10 +24,10 @@ _END_PAIRINGS = "DELETE FROM pairing WHERE made_by = ?"
 _END_PAIRS = "DELETE FROM app_pair WHERE key_hash = (SELECT key_hash FROM device WHERE id = ?)"
 # The holder of a key that is revoked now may have read and copied these ids
 # (`storage.tables.alias_migration`).
-_BURN_KNOWN = """
-UPDATE app_known SET burnt = 1;
-DELETE FROM app_pair WHERE session_id IN (SELECT session_id FROM app_known);
-"""
+_BURN_KNOWN = (
+    "UPDATE app_known SET burnt = 1",
+    "DELETE FROM app_pair WHERE session_id IN (SELECT session_id FROM app_known)",
+)
 
 _log = logging.getLogger("builderos.storage")
 
@@ -51,7 +50,7 @@ class Revocations:
         any: whether there was one since the start.
     """
 
-    _writer: Writer
+    _writer: TableWriter
     any: bool = attrs.field(default=False, init=False)
     _owed: dict[str, _Owed] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -112,14 +111,15 @@ class Revocations:
         return not self._owed
 
 
-def end_what_it_opened(device_id: str, connection: apsw.Connection) -> None:
+def end_what_it_opened(device_id: str, connection: Transaction) -> None:
     """End the codes and the pairs of ids that a key opened, and those that its holder may have read."""
     connection.execute(_END_PAIRINGS, (device_id,))
     connection.execute(_END_PAIRS, (device_id,))
-    connection.execute(_BURN_KNOWN)
+    for sql in _BURN_KNOWN:
+        connection.execute(sql)
 
 
-def _revoke(device_id: str, now_ms: int, acts: Sequence[Act], connection: apsw.Connection) -> None:
+def _revoke(device_id: str, now_ms: int, acts: Sequence[Act], connection: Transaction) -> None:
     connection.execute(_REVOKE, (now_ms, device_id))
     if connection.changes() == 0:
         return  # an earlier attempt with unknown outcome had stored it

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-import apsw
 import attrs
 import trio
 
 from storage.errors import SearchBusy
-from storage.sqlite.readers import Readers
 from storage.tables.snippet import WORD, Snippets
+from storage.transaction import TableReaders, Transaction
 
-__all__ = ["SEARCHES", "Hit", "Search"]
+__all__ = ["SEARCHES", "SEARCH_S", "FindWords", "Hit", "Search", "hits_of"]
 
 QUERY_WORDS = 32
 """Words of a query that count; each costs a look-up."""
@@ -35,7 +34,7 @@ FROM search JOIN journal ON commit_no = search.rowid
 WHERE search MATCH ?1 AND search.rowid < ?2
 ORDER BY search.rowid DESC LIMIT ?3
 """
-_MAX = 2**63 - 1
+MAX_COMMIT_NO = 2**63 - 1
 
 
 @attrs.frozen
@@ -50,11 +49,17 @@ class Hit:
     commit_no: int
 
 
+FindWords = Callable[[Sequence[str], int, int, Transaction], list[Hit]]
+"""Returns the newest entries that have all words: at most so many, with a commit number below the last argument. The
+last word may be a prefix."""
+
+
 @attrs.define(eq=False)
 class Search:
-    """Finds entries by their words."""
+    """Finds entries by their words. `find_words`: how this database does."""
 
-    _readers: Readers
+    _readers: TableReaders
+    _find_words: FindWords = attrs.field(default=lambda *asked: _find(*asked), kw_only=True)
 
     async def find(self, query: str, limit: int, before: int | None = None) -> Sequence[Hit]:
         """Return the newest entries that have all words of `query`. The last word may be a prefix.
@@ -72,12 +77,9 @@ class Search:
         """
         if self._readers.waiting >= SEARCHES_WAITING:
             raise SearchBusy("too many searches wait")
-        words = _words(query)
-        quoted = ['"' + word.replace('"', '""') + '"' for word in words]
-        # A query without words matches nothing, as an empty phrase does.
-        bound = (" ".join(quoted) + "*" if quoted else '""', _MAX if before is None else before, limit)
+        asked = (_words(query), limit, MAX_COMMIT_NO if before is None else before)
         with trio.move_on_after(SEARCH_S):
-            return await self._readers.run(partial(_find, bound, words))
+            return await self._readers.run(partial(self._find_words, *asked))
         raise SearchBusy(f"a search took longer than {SEARCH_S:g} s")
 
 
@@ -96,9 +98,16 @@ def _words(query: str) -> list[str]:
     return words
 
 
-def _find(bound: tuple[int | str, ...], words: Sequence[str], connection: apsw.Connection) -> list[Hit]:
+def _find(words: Sequence[str], limit: int, before: int, connection: Transaction) -> list[Hit]:
+    quoted = ['"' + word.replace('"', '""') + '"' for word in words]
+    # A query without words matches nothing, as an empty phrase does.
+    bound = (" ".join(quoted) + "*" if quoted else '""', before, limit)
+    return hits_of(connection.execute(_FIND, bound), words)
+
+
+def hits_of(found: Iterable[tuple[str, int, str, str, int, int]], words: Sequence[str]) -> list[Hit]:
+    """Return the hits of rows: session, seq, kind, text, time, commit number."""
     snippets = Snippets(words)
-    found = connection.execute(_FIND, bound)
     return [
         Hit(session_id, seq, kind, snippets.of(text), at_ms, commit_no)
         for session_id, seq, kind, text, at_ms, commit_no in found

@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
-import apsw
 import attrs
 import trio
 
 from storage.errors import OutcomeUnknown, SessionExists, SessionMissing, StorageUnavailable
 from storage.records import NewSession, SessionRecord, Summary
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["SessionFiles", "SqliteCatalog"]
 
@@ -36,12 +34,12 @@ FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session
 _GET_ANY = _RECORD + "WHERE session_id = ?"
 _GET = _GET_ANY + " AND hidden = 0"
 _PAGE = (
-    _RECORD + "WHERE hidden = 0 AND (?4 IS NULL OR archived = ?4) AND (?5 IS NULL OR workspace = ?5)"
+    _RECORD + "WHERE hidden = 0 AND (?2 IS NULL OR archived = ?2) AND (?3 IS NULL OR workspace = ?3)"
     " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
 )
 _PAGE_BEFORE = (
-    _RECORD + "WHERE hidden = 0 AND (last_activity_ms, session_id) < (?2, ?3)"
-    " AND (?4 IS NULL OR archived = ?4) AND (?5 IS NULL OR workspace = ?5)"
+    _RECORD + "WHERE hidden = 0 AND (last_activity_ms, session_id) < (?4, ?5)"
+    " AND (?2 IS NULL OR archived = ?2) AND (?3 IS NULL OR workspace = ?3)"
     " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
 )
 _COUNT = "SELECT count(*) FROM session"
@@ -54,14 +52,21 @@ _EXISTS = "SELECT 1 FROM session WHERE session_id = ?"
 _READ_MARK = "UPDATE session SET read_seq = ?2 WHERE session_id = ?1 AND read_seq < ?2"
 _PINNED = "UPDATE session SET pinned = ?2 WHERE session_id = ?1"
 _ARCHIVED = "UPDATE session SET archived = ?2 WHERE session_id = ?1"
-_DRAFT = "INSERT OR REPLACE INTO draft (session_id, content) VALUES (?, ?)"
+_DRAFT = """
+INSERT INTO draft (session_id, content) VALUES (?, ?)
+ON CONFLICT (session_id) DO UPDATE SET content = excluded.content
+"""
 _NO_DRAFT = "DELETE FROM draft WHERE session_id = ?"
-_KEEP_OFFER = "INSERT OR REPLACE INTO agent_offer (agent_type, offer) VALUES (?, ?)"
+_KEEP_OFFER = """
+INSERT INTO agent_offer (agent_type, offer) VALUES (?, ?)
+ON CONFLICT (agent_type) DO UPDATE SET offer = excluded.offer
+"""
 _OFFER = "SELECT offer FROM agent_offer WHERE agent_type = ?"
 _REVEAL = "UPDATE session SET hidden = 0 WHERE session_id = ?"
 _HIDDEN = "SELECT session_id FROM session WHERE hidden = 1"
 _SHARE_UPLOADS = """
-INSERT OR IGNORE INTO upload_use (session_id, name) SELECT ?1, name FROM upload_use WHERE session_id = ?2
+INSERT INTO upload_use (session_id, name) SELECT ?1, name FROM upload_use WHERE session_id = ?2
+ON CONFLICT DO NOTHING
 """
 _REMOVALS = "SELECT session_id FROM removal"
 _IS_REMOVED = "SELECT 1 FROM removal WHERE session_id = ?"
@@ -74,11 +79,11 @@ _REMOVE = (
 _REMOVE_FOUND = """
 DELETE FROM search WHERE rowid IN
   (SELECT commit_no FROM journal WHERE session_id = ?1 AND searchable = 1
-   AND seq <= (SELECT max(seq) FROM (SELECT seq FROM journal WHERE session_id = ?1 ORDER BY seq LIMIT ?2)))
+   AND seq <= (SELECT max(seq) FROM (SELECT seq FROM journal WHERE session_id = ?1 ORDER BY seq LIMIT ?2) AS first))
 """
 _REMOVE_ROWS = """
-DELETE FROM journal WHERE commit_no IN
-  (SELECT commit_no FROM journal WHERE session_id = ? ORDER BY seq LIMIT ?)
+DELETE FROM journal WHERE session_id = ?1
+  AND seq <= (SELECT max(seq) FROM (SELECT seq FROM journal WHERE session_id = ?1 ORDER BY seq LIMIT ?2) AS first)
 """
 _REMOVE_COMMANDS = """
 DELETE FROM command WHERE session_id = ?1 AND command_id IN
@@ -119,8 +124,8 @@ class SessionFiles(Protocol):
 class SqliteCatalog:
     """Implements `actors.ports.Catalog`; see there for errors and cancellation."""
 
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
     _files: SessionFiles
     _count: int | None = attrs.field(default=None, init=False)
     """Number of sessions; None if only the database knows."""
@@ -149,9 +154,11 @@ class SqliteCatalog:
         workspace: str | None = None,
     ) -> Sequence[SessionRecord]:
         """Return sessions, the most recently used first."""
-        at_ms, name = (None, None) if before is None else before
-        bound = (limit, at_ms, name, None if archived is None else int(archived), workspace)
-        rows = await self._readers.all(_PAGE if before is None else _PAGE_BEFORE, bound)
+        bound = (limit, None if archived is None else int(archived), workspace)
+        if before is None:
+            rows = await self._readers.all(_PAGE, bound)
+        else:
+            rows = await self._readers.all(_PAGE_BEFORE, (*bound, *before))
         return [_record(row) for row in rows]
 
     async def count(self) -> int:
@@ -274,7 +281,7 @@ class SqliteCatalog:
             raise
 
 
-def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
+def _create(session: NewSession, connection: Transaction) -> SessionRecord:
     keys = (session.session_id, session.agent_type, session.device_id)
     connection.execute(
         _CREATE, (*keys, session.settings, session.created_at_ms, session.workspace, int(session.hidden))
@@ -287,17 +294,17 @@ def _create(session: NewSession, connection: apsw.Connection) -> SessionRecord:
     return made
 
 
-def _get(connection: apsw.Connection, session_id: str) -> SessionRecord | None:
+def _get(connection: Transaction, session_id: str) -> SessionRecord | None:
     row = connection.execute(_GET, (session_id,)).get
     return None if row is None else _record(row)
 
 
-def _reveal(session_id: str, files_of: str, connection: apsw.Connection) -> None:
+def _reveal(session_id: str, files_of: str, connection: Transaction) -> None:
     connection.execute(_SHARE_UPLOADS, (session_id, files_of))
     connection.execute(_REVEAL, (session_id,))
 
 
-def _keep_offer(agent_type: str, offer: bytes, connection: apsw.Connection) -> None:
+def _keep_offer(agent_type: str, offer: bytes, connection: Transaction) -> None:
     connection.execute(_KEEP_OFFER, (agent_type, offer))
 
 
@@ -307,7 +314,7 @@ def _note(
     draft: str | None,
     pinned: bool | None,
     archived: bool | None,
-    connection: apsw.Connection,
+    connection: Transaction,
 ) -> None:
     if connection.execute(_EXISTS, (session_id,)).get is None:
         raise SessionMissing(session_id)
@@ -323,7 +330,7 @@ def _note(
         connection.execute(_NO_DRAFT, (session_id,))
 
 
-def _remove(session_id: str, connection: apsw.Connection) -> bool:
+def _remove(session_id: str, connection: Transaction) -> bool:
     """Remove a session; return False if an earlier call did."""
     if connection.execute(_IS_REMOVED, (session_id,)).get is not None:
         return False
@@ -334,7 +341,7 @@ def _remove(session_id: str, connection: apsw.Connection) -> bool:
     return True
 
 
-def _set_aside(session_id: str, aside_id: str, connection: apsw.Connection) -> None:
+def _set_aside(session_id: str, aside_id: str, connection: Transaction) -> None:
     if connection.execute(_EXISTS, (session_id,)).get is None:
         raise SessionMissing(session_id)
     if connection.execute(_EXISTS, (aside_id,)).get is not None:
@@ -343,7 +350,7 @@ def _set_aside(session_id: str, aside_id: str, connection: apsw.Connection) -> N
         connection.execute(sql, (session_id, aside_id) if "?2" in sql else (session_id,))
 
 
-def _remove_rows(session_id: str, connection: apsw.Connection) -> bool:
+def _remove_rows(session_id: str, connection: Transaction) -> bool:
     """Remove some rows; return whether there may be more."""
     bound = (session_id, REMOVED_AT_ONCE)
     connection.execute(_REMOVE_FOUND, bound)

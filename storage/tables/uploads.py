@@ -16,14 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-import apsw
 import attrs
 import trio
 
 from storage.blobs import BLOBS_NAME, blob_folder
 from storage.sqlite.connection import named_os_errors
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["PART", "UPLOADS_NAME", "IncomingFile", "Upload", "UploadTable"]
 
@@ -43,7 +41,7 @@ _COLUMNS = "name, filename, mime_type, type, size, url, device_id, created_at_ms
 _ADD = f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _FIND = f"SELECT {_COLUMNS} FROM upload WHERE name = ? AND doomed = 0"
 _EXISTS = "SELECT 1 FROM upload WHERE name = ? AND doomed = 0"
-_USAGE = "SELECT count(*), coalesce(sum(size), 0) FROM upload"
+_USAGE = "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM upload"
 _USE = "INSERT INTO upload_use (session_id, name) VALUES (?, ?) ON CONFLICT DO NOTHING"
 _DOOM = """
 UPDATE upload SET doomed = 1 WHERE name IN (SELECT name FROM upload_use WHERE session_id = ?1)
@@ -131,8 +129,8 @@ class UploadTable:
     """All files. `data` is the data folder; blobs of sessions are removed here too."""
 
     data: Path
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
 
     @property
     def folder(self) -> Path:
@@ -253,7 +251,7 @@ class UploadTable:
             finally:
                 os.close(handle)
 
-    def _find(self, name: str, connection: apsw.Connection) -> Upload | None:
+    def _find(self, name: str, connection: Transaction) -> Upload | None:
         row = connection.execute(_FIND, (name,)).get
         if row is None:
             return None
@@ -285,15 +283,15 @@ class UploadTable:
                 part.unlink(missing_ok=True)
 
 
-def _add(upload: Upload, connection: apsw.Connection) -> None:
+def _add(upload: Upload, connection: Transaction) -> None:
     connection.execute(_ADD, attrs.astuple(upload))
 
 
-def _is_known(name: str, connection: apsw.Connection) -> bool:
+def _is_known(name: str, connection: Transaction) -> bool:
     return connection.execute(_EXISTS, (name,)).get is not None
 
 
-def _use(session_id: str, names: Sequence[str], connection: apsw.Connection) -> bool:
+def _use(session_id: str, names: Sequence[str], connection: Transaction) -> bool:
     if not all(_is_known(name, connection) for name in names):
         return False
     for name in names:
@@ -301,12 +299,12 @@ def _use(session_id: str, names: Sequence[str], connection: apsw.Connection) -> 
     return True
 
 
-def _doom(session_id: str, connection: apsw.Connection) -> list[str]:
+def _doom(session_id: str, connection: Transaction) -> list[str]:
     connection.execute(_DOOM, (session_id,))
     return [name for (name,) in connection.execute(_DOOMED)]
 
 
-def _forget(session_id: str, names: Sequence[str], connection: apsw.Connection) -> None:
+def _forget(session_id: str, names: Sequence[str], connection: Transaction) -> None:
     for name in names:
         connection.execute(_REMOVE_DOOMED, (name,))
     connection.execute(_REMOVE_USES, (session_id,))

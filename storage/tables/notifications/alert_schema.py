@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["ALERT_SCHEMA"]
 
 ALERT_SCHEMA: Final = """
--- Readers of all journals, and how far each has come.
+-- TableReaders of all journals, and how far each has come.
 CREATE TABLE consumer (
   name     TEXT PRIMARY KEY,
   position TEXT NOT NULL

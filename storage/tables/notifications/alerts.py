@@ -11,11 +11,9 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
-import apsw
 import attrs
 
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = [
     "ALERT_COLUMNS",
@@ -41,7 +39,10 @@ ALERT_COLUMNS: Final = f"{_RAISED}, step, due_at_ms, settled_at_ms, how, by_devi
 _POSITION = "SELECT position FROM consumer WHERE name = 'push'"
 _BEGIN = "INSERT INTO consumer (name, position) VALUES ('push', ?) ON CONFLICT (name) DO NOTHING"
 _PLACE = "SELECT position FROM consumer WHERE name = 'place'"
-_SET_PLACE = "INSERT OR REPLACE INTO consumer (name, position) VALUES ('place', ?)"
+_SET_PLACE = """
+INSERT INTO consumer (name, position) VALUES ('place', ?)
+ON CONFLICT (name) DO UPDATE SET position = excluded.position
+"""
 _MOVE = "UPDATE consumer SET position = ? WHERE name = 'push' AND position = ?"
 _RAISE = """
 INSERT INTO alert (alert_id, session_id, seq, kind, subject, author, raised_at_ms, step, due_at_ms)
@@ -84,7 +85,7 @@ ON CONFLICT DO NOTHING
 _OLD = "DELETE FROM alert WHERE raised_at_ms < ?"
 _MANY = """
 DELETE FROM alert WHERE alert_id IN
-  (SELECT alert_id FROM alert ORDER BY raised_at_ms DESC, alert_id DESC LIMIT -1 OFFSET ?)
+  (SELECT alert_id FROM alert ORDER BY raised_at_ms DESC, alert_id DESC LIMIT 1000000000 OFFSET ?)
 """
 _STRAYS = "DELETE FROM delivery WHERE alert_id NOT IN (SELECT alert_id FROM alert)"
 
@@ -162,8 +163,8 @@ class Told:
 class Alerts:
     """All alerts. Each method raises StorageUnavailable."""
 
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
 
     async def position(self) -> str | None:
         """Return how far the journals were read; None before the first time."""
@@ -224,18 +225,18 @@ class Alerts:
         await self._writer.submit(partial(_prune, now_ms), durable=False)
 
 
-def _run(sql: str, bound: tuple[Any, ...], connection: apsw.Connection) -> None:
+def _run(sql: str, bound: tuple[Any, ...], connection: Transaction) -> None:
     connection.execute(sql, bound)
 
 
-def _look_at_place(place: str, connection: apsw.Connection) -> bool:
+def _look_at_place(place: str, connection: Transaction) -> bool:
     before = connection.execute(_PLACE).get
     connection.execute(_SET_PLACE, (place,))
     return before not in (None, place)
 
 
 def _plan(
-    expected: str, position: str, changes: Sequence[Change], connection: apsw.Connection
+    expected: str, position: str, changes: Sequence[Change], connection: Transaction
 ) -> list[Alert] | None:
     connection.execute(_MOVE, (position, expected))
     if connection.changes() == 0:
@@ -254,7 +255,7 @@ def _alerts(rows: list[Any]) -> list[Alert]:
     return [Alert(*row) for row in rows]
 
 
-def _settle(change: Settle, connection: apsw.Connection) -> list[Alert]:
+def _settle(change: Settle, connection: Transaction) -> list[Alert]:
     ended = [
         alert
         for alert in _alerts(connection.execute(_OPEN, (change.session_id,)).fetchall())
@@ -268,7 +269,7 @@ def _settle(change: Settle, connection: apsw.Connection) -> list[Alert]:
     ]
 
 
-def _end_one(alert_id: str, change: Settle, connection: apsw.Connection) -> None:
+def _end_one(alert_id: str, change: Settle, connection: Transaction) -> None:
     """End one alert: what was not sent is skipped, and what was is due for its withdrawal."""
     connection.execute(_END, (alert_id, change.at_ms, change.how, change.by_device))
     connection.execute(_SKIP_PLANNED, (alert_id, change.reason))
@@ -277,7 +278,7 @@ def _end_one(alert_id: str, change: Settle, connection: apsw.Connection) -> None
 
 
 def _advance(
-    alert: Alert, step: int, due_at_ms: int | None, told: Sequence[Told], connection: apsw.Connection
+    alert: Alert, step: int, due_at_ms: int | None, told: Sequence[Told], connection: Transaction
 ) -> bool:
     if connection.execute(_IS_OPEN, (alert.alert_id,)).get != alert.step:
         return False
@@ -290,7 +291,7 @@ def _advance(
     return True
 
 
-def _prune(now_ms: int, connection: apsw.Connection) -> None:
+def _prune(now_ms: int, connection: Transaction) -> None:
     connection.execute(_OLD, (now_ms - KEEP_MS,))
     gone = connection.changes()
     connection.execute(_MANY, (MAX_ALERTS,))

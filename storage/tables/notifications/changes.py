@@ -11,11 +11,10 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
-import apsw
 import attrs
 
 from storage.records import Row
-from storage.sqlite.readers import Readers
+from storage.transaction import TableReaders, Transaction
 
 __all__ = ["NOTABLE_KINDS", "NOTABLE_SCHEMA", "START", "Changes"]
 
@@ -66,7 +65,7 @@ _SCANNED = "SELECT commit_no FROM journal WHERE commit_no > ? ORDER BY commit_no
 class Changes:
     """Reads all journals at once. Raises StorageUnavailable, StorageCorrupt."""
 
-    _readers: Readers
+    _readers: TableReaders
 
     async def page(
         self, position: str, kinds: Collection[str], limit: int, *, since_ms: int = 0
@@ -87,7 +86,7 @@ class Changes:
 
 
 def _page(
-    after: int, kinds: Collection[str], limit: int, since_ms: int, connection: apsw.Connection
+    after: int, kinds: Collection[str], limit: int, since_ms: int, connection: Transaction
 ) -> tuple[list[Row], str]:
     notable = NOTABLE_KINDS.issuperset(kinds)
     # First the end, then the rows up to it: what is committed in between belongs to the next page.

@@ -6,12 +6,10 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
-import apsw
 import attrs
 import orjson
 
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = [
     "CHANNELS_PER_OWNER",
@@ -73,7 +71,7 @@ ORDER BY created_at_ms, channel_id
 _PUT = f"""
 INSERT INTO channel ({_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, coalesce(?8, '{{}}'), 'live', NULL, NULL, ?9, ?9)
 ON CONFLICT (address) DO UPDATE SET kind = ?2, owner = ?3, label = ?4, keys = ?6, origin = ?7,
-  wants = coalesce(?8, wants), state = 'live', problem = NULL, retry_at_ms = NULL, seen_at_ms = ?9
+  wants = coalesce(?8, channel.wants), state = 'live', problem = NULL, retry_at_ms = NULL, seen_at_ms = ?9
 RETURNING channel_id
 """
 # A browser's new subscription, or an app's new token, takes the place of the old one.
@@ -141,8 +139,8 @@ class Channel:
 class Channels:
     """All channels. Each method raises StorageUnavailable."""
 
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
 
     async def register(self, channel: NewChannel, now_ms: int) -> str | None:
         """Store a channel, durably; one with the same address is refreshed. Return its id; None if there are too
@@ -192,7 +190,7 @@ class Channels:
         await self._writer.submit(lambda connection: _run(connection, sql, bound), durable=True)
 
 
-def _run(connection: apsw.Connection, sql: str, bound: tuple[str | int | None, ...]) -> None:
+def _run(connection: Transaction, sql: str, bound: tuple[str | int | None, ...]) -> None:
     connection.execute(sql, bound)
 
 
@@ -201,7 +199,7 @@ def _channel(row: tuple[Any, ...]) -> Channel:
     return Channel(**{**dict(zip(names, row, strict=True)), "wants": orjson.loads(row[7])})
 
 
-def _register(channel: NewChannel, now_ms: int, connection: apsw.Connection) -> str | None:
+def _register(channel: NewChannel, now_ms: int, connection: Transaction) -> str | None:
     connection.execute(_REPLACED, (channel.owner, channel.kind, channel.label, channel.address))
     if connection.execute(_COUNT, (channel.address,)).get >= MAX_CHANNELS:
         return None
@@ -216,7 +214,7 @@ def _bound(channel: NewChannel, now_ms: int) -> tuple[str | bytes | int | None, 
     return (*own, channel.keys, channel.origin, wants, now_ms)
 
 
-def _configure(channels: Collection[NewChannel], now_ms: int, connection: apsw.Connection) -> None:
+def _configure(channels: Collection[NewChannel], now_ms: int, connection: Transaction) -> None:
     connection.execute(_NOT_CONFIGURED, (orjson.dumps([one.address for one in channels]).decode(),))
     for channel in channels:
         connection.execute(_PUT, _bound(channel, now_ms))

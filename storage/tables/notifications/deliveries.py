@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
-import apsw
 import attrs
 
-from storage.sqlite.readers import Readers
-from storage.sqlite.writer import Writer
 from storage.tables.notifications.alerts import ALERT_COLUMNS, PAGE_CLOSES_MS, Alert
+from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["AlertDelivery", "Deliveries", "DeliveryOutcome", "Due"]
 
@@ -73,12 +71,12 @@ ORDER BY raised_at_ms DESC, alert_id DESC LIMIT ?3
 """
 _OF_ALERT = f"SELECT {_DELIVERY} FROM delivery WHERE alert_id = ? ORDER BY channel_id"
 _LAST_SHOWN = """
-SELECT channel_id, (SELECT max(shown_at_ms) FROM delivery WHERE delivery.channel_id = channel.channel_id) AS shown
-FROM channel WHERE shown IS NOT NULL
+SELECT channel_id, max(shown_at_ms) FROM delivery JOIN channel USING (channel_id)
+WHERE shown_at_ms IS NOT NULL GROUP BY channel_id
 """
 _SILENT = """
 SELECT count(*) FROM (SELECT shown_at_ms FROM delivery WHERE channel_id = ?1 AND sent_at_ms IS NOT NULL
-  AND sent_at_ms < ?2 ORDER BY sent_at_ms DESC LIMIT ?3) WHERE shown_at_ms IS NULL
+  AND sent_at_ms < ?2 ORDER BY sent_at_ms DESC LIMIT ?3) AS newest WHERE shown_at_ms IS NULL
 """
 
 
@@ -136,8 +134,8 @@ class AlertDelivery:
 class Deliveries:
     """All deliveries. Each method raises StorageUnavailable."""
 
-    _writer: Writer
-    _readers: Readers
+    _writer: TableWriter
+    _readers: TableReaders
 
     async def recall(self, now_ms: int) -> None:
         """Make due what an earlier server was sending. Call once, at the start."""
@@ -189,11 +187,11 @@ class Deliveries:
         return found
 
 
-def _run(connection: apsw.Connection, sql: str, bound: tuple[str | int | None, ...]) -> None:
+def _run(connection: Transaction, sql: str, bound: tuple[str | int | None, ...]) -> None:
     connection.execute(sql, bound)
 
 
-def _begin(key: tuple[str, str], connection: apsw.Connection) -> bool:
+def _begin(key: tuple[str, str], connection: Transaction) -> bool:
     state, settled = connection.execute(_STATE, key).get or (None, None)
     if settled is not None or state not in ("planned", "sending"):
         return False
@@ -201,7 +199,7 @@ def _begin(key: tuple[str, str], connection: apsw.Connection) -> bool:
     return True
 
 
-def _end(key: tuple[str, str], outcome: DeliveryOutcome, now_ms: int, connection: apsw.Connection) -> None:
+def _end(key: tuple[str, str], outcome: DeliveryOutcome, now_ms: int, connection: Transaction) -> None:
     found = connection.execute(_STATE, key).get
     if found is None:
         return
@@ -216,9 +214,7 @@ def _end(key: tuple[str, str], outcome: DeliveryOutcome, now_ms: int, connection
     connection.execute(_END, (*key, outcome.state, outcome.reason, outcome.status, due, now_ms))
 
 
-def _seen(
-    bound: tuple[str, str, str | None], what: str, now_ms: int, connection: apsw.Connection
-) -> list[str]:
+def _seen(bound: tuple[str, str, str | None], what: str, now_ms: int, connection: Transaction) -> list[str]:
     found: list[Any] = connection.execute(_OF_OWNER, bound).fetchall()
     settled = bool(connection.execute(_IS_SETTLED, bound[:1]).get)
     sql = _SHOWN if what == "shown" else _CLOSED if settled and what == "closed" else _ACTED
@@ -228,7 +224,7 @@ def _seen(
 
 
 def _why(
-    session_id: str | None, before: str | None, limit: int, connection: apsw.Connection
+    session_id: str | None, before: str | None, limit: int, connection: Transaction
 ) -> list[tuple[Alert, list[AlertDelivery]]]:
     rows: list[Any] = connection.execute(_ALERTS, (session_id, before, limit)).fetchall()
     return [(Alert(*row), _deliveries(connection.execute(_OF_ALERT, row[:1]).fetchall())) for row in rows]

@@ -86,7 +86,7 @@ def watch_commits(point: Points) -> None:
         point()
         return result
 
-    Writer.submit = submit  # type: ignore[method-assign]
+    Writer.submit = submit  # type: ignore[assignment, method-assign]
 
 
 def plant(mistake: str) -> None:
