@@ -21,14 +21,14 @@ ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,AS
 stamps_of = $(1:%=$(STAMPS)/%)
 TO_SERVE := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt $(AGENTS:%=requirements-%.txt) project)
 NODE_STAMP := node_modules/.installed
-TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
+TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt requirements-postgres.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help serve install check test test-agents lint format docs coverage bench bench-peers pictures torture web-load lock sbom audit audit-offline
+.PHONY: help serve install check test test-agents test-postgres lint format docs coverage bench bench-peers pictures torture web-load lock sbom audit audit-offline
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  Options of a command go through ARGS: make serve ARGS="--port 9000 --workspace ~/code/trip"'
 
@@ -95,6 +95,10 @@ test-agents: install $(REAL_STAMP) ## run real agents of the Agent Client Protoc
 	@$(BIN)/python -m pytest -n 0 tests/real_agents/opencode.py tests/real_agents/opencode_server.py \
 		tests/real_agents/others.py $(ARGS)
 
+# It starts its own PostgreSQL in a temporary folder, as user postgres if it is root.
+test-postgres: install ## test against PostgreSQL (Debian: apt install postgresql)
+	@$(BIN)/python -m pytest -q -n 0 tests/postgres $(ARGS)
+
 pictures: install ## draw the pictures of the terminal client in the docs again
 	@PICTURES=1 $(BIN)/python -m pytest -q -n 0 tests/builderos/terminal_client/test_pictures.py
 
@@ -108,7 +112,7 @@ web-load: install ## load the web client, with figures (ARGS="--only stream --se
 # One bill of materials for each set that is installed: the server alone, and with an agent. It needs no network.
 sbom: $(call stamps_of,requirements-audit.txt) ## what a server is made of, as CycloneDX, in build/sbom*.json
 	@mkdir -p build
-	@for file in requirements requirements-push requirements-terminal requirements-claude requirements-codex; do \
+	@for file in requirements requirements-push requirements-postgres requirements-terminal requirements-claude requirements-codex; do \
 		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
 			--of JSON --output-file build/sbom$${file#requirements}.json $$file.txt || exit 1; \
 	done
@@ -136,7 +140,7 @@ lock: ## pin the requirements again; needs uv
 	@test -f build/all.txt || cat requirements*.txt > build/all.txt
 	@$(COMPILE) build/build.in --all-extras $(ARGS) --output-file build/all.txt
 	@$(COMPILE) --generate-hashes build/build.in --constraints build/all.txt > requirements.txt
-	@for extra in push terminal claude codex dev audit; do \
+	@for extra in push postgres terminal claude codex dev audit; do \
 		$(COMPILE) --generate-hashes --extra $$extra --constraints build/all.txt > requirements-$$extra.txt || exit 1; \
 	done
 

@@ -61,6 +61,7 @@ COMMANDS: Final[Mapping[str, Subcommand]] = {
     ),
     "backup": Subcommand("backup:add_backup", data_options, "back up the data folder to one file"),
     "restore": Subcommand("backup:add_restore", data_options, "restore a backup into the data folder"),
+    "copy-to": Subcommand("backup:add_copy_to", data_options, "copy the sessions into a PostgreSQL database"),
     "audit": Subcommand(
         "audit:add_audit", data_options, "list sign-ins, failed sign-ins and what each device did"
     ),

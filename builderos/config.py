@@ -46,6 +46,7 @@ __all__ = [
     "CodexAgent",
     "Config",
     "ConfigError",
+    "DatabaseSettings",
     "EchoAgent",
     "System",
     "config_path",
@@ -111,12 +112,31 @@ class System:
 
 
 @attrs.frozen(kw_only=True)
+class DatabaseSettings:
+    """The table `database`: where sessions and their journals are.
+
+    Attributes:
+        url: of a PostgreSQL; empty for SQLite in the data folder.
+        allow_asynchronous: accept one whose standby may lack what was acknowledged.
+    """
+
+    url: str = attrs.field(default="", repr=False)
+    allow_asynchronous: bool = False
+
+    @url.validator
+    def _names_postgres(self, attribute: attrs.Attribute[Any], value: str) -> None:
+        if value and not value.startswith(("postgresql://", "postgres://")):
+            raise OutOfRangeError(attribute.name, "must begin with postgresql://")
+
+
+@attrs.frozen(kw_only=True)
 class Config:
     """One server's config file.
 
     Attributes:
         agents: by the name that devices give; `claude`, `codex` and `echo` are always there.
         app: the shipped app.
+        database: where sessions are.
         system: what devices may do with the machine.
         workspace_roots: folders that sessions may work in; None is the home folder and `--workspace`.
         heartbeat_s: time between two heartbeats of a WebSocket.
@@ -139,6 +159,7 @@ class Config:
 
     agents: Mapping[str, Agent] = attrs.field(factory=_default_agents)
     app: App = attrs.field(factory=App)
+    database: DatabaseSettings = attrs.field(factory=DatabaseSettings)
     system: System = attrs.field(factory=System)
     workspace_roots: tuple[str, ...] | None = attrs.field(default=None, validator=absolute_or_none)
     heartbeat_s: float = attrs.field(default=15.0, validator=positive)

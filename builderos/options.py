@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from builderos.exit_status import MISUSED
 
@@ -16,6 +17,7 @@ __all__ = [
     "UsageError",
     "as_path",
     "between",
+    "checked_url",
     "data_options",
     "no_options",
     "server_options",
@@ -72,3 +74,17 @@ def server_options(environment: Mapping[str, str]) -> Parser:
     parser.add_argument("--url", help="server address, instead of the server that uses the data folder")
     parser.add_argument("--key", help="device key, instead of the one in the data folder")
     return parser
+
+
+def checked_url(name: str, url: str) -> str:
+    """Return the URL of a PostgreSQL database.
+
+    Raises:
+        UsageError: it is none, or has a password, which every process of the machine could see.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise UsageError(f"{name}: must begin with postgresql://")
+    if ":" in parts.netloc.rpartition("@")[0] or "password=" in parts.query:
+        raise UsageError(f"{name}: no password here, others can read it; use ~/.pgpass, or the config file")
+    return url

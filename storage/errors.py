@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "DatabaseInUse",
     "DeviceExists",
     "DeviceRevoked",
     "Fenced",
@@ -54,6 +55,10 @@ class StorageLocked(StorageError):
     def __init__(self, holder: str) -> None:
         super().__init__(f"the data folder is in use: {holder}")
         self.holder = holder
+
+
+class DatabaseInUse(StorageError):
+    """Another server holds the database, or has held it while this one could not reach it."""
 
 
 class InsecureDataFolder(StorageError):

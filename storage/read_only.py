@@ -13,7 +13,9 @@ import attrs
 import trio
 
 from storage.aliases import Aliases, read_aliases
+from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
+from storage.postgres.home import read_home
 from storage.schema import MIGRATIONS
 from storage.sqlite.connection import (
     APPLICATION_ID,
@@ -27,20 +29,20 @@ from storage.sqlite.readers import Readers
 from storage.sqlite.writer import Writer
 from storage.tables.activity import Acts
 from storage.tables.audit import Audit
-from storage.tables.journal import SqliteJournal
+from storage.tables.journal import SqliteJournal, TableJournal
 from storage.tables.notifications.changes import Changes
 from storage.tables.sessions import SqliteCatalog
 from storage.tables.survey import Survey
 from storage.tables.uploads import UploadTable
 
-__all__ = ["Reading", "count_sessions", "open_reading"]
+__all__ = ["Reading", "count_sessions", "open_folder", "open_reading"]
 
 
 @attrs.frozen(eq=False)
 class Reading:
     """The tables to read from. A call that would write raises `StorageUnavailable`."""
 
-    journal: SqliteJournal
+    journal: TableJournal
     catalog: SqliteCatalog
     survey: Survey
     audit: Audit
@@ -61,6 +63,23 @@ async def open_reading(path: Path) -> AsyncIterator[Reading]:
         database = await trio.to_thread.run_sync(_with_its_log, path, stack)
         async with _open_tables(path, database) as reading:
             yield reading
+
+
+@asynccontextmanager
+async def open_folder(data: Path) -> AsyncIterator[Reading]:
+    """Open the database of a data folder, as `open_reading`: that in it, or the PostgreSQL that it names."""
+    home = await trio.to_thread.run_sync(read_home, data)
+    if home is None:
+        async with open_reading(data / DATABASE_NAME) as reading:
+            yield reading
+        return
+    try:
+        from storage.postgres.connection import PostgresServer
+        from storage.postgres.reading import open_postgres_reading
+    except ImportError as error:
+        raise StorageUnavailable(f"the {home.name}: psycopg is not installed") from error
+    async with open_postgres_reading(PostgresServer.parse(home.url), data) as reading:
+        yield reading
 
 
 @asynccontextmanager

@@ -63,8 +63,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "builderos.export": ("builderos.commands", "builderos.legacy", "builderos.server"),
     "builderos.legacy": ("builderos.commands", "builderos.export", "builderos.server"),
     "builderos.server": ("builderos.commands", "builderos.legacy"),
-    "storage.sqlite": ("storage.backup", "storage.store", "storage.tables"),
-    "storage.tables": ("storage.backup", "storage.store"),
+    "storage.postgres": ("storage.backup", "storage.store"),
+    "storage.sqlite": ("storage.backup", "storage.postgres", "storage.store", "storage.tables"),
+    "storage.tables": ("storage.backup", "storage.postgres", "storage.store"),
     "transport.access": (
         "transport.http",
         "transport.ios",

@@ -25,7 +25,7 @@ from builderos.ids import wall_clock_ms
 from storage.aliases import Aliases
 from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageCorrupt, StorageError
-from storage.read_only import Reading, open_reading
+from storage.read_only import Reading, open_folder
 from storage.tables.activity import ActRow
 from storage.tables.hash_chain import AuditRow, Mark
 from storage.tables.notifications.changes import START
@@ -109,7 +109,7 @@ class _Writer:
 
 
 async def _write(data: Path, asked: _Asked) -> None:
-    async with open_reading(data / DATABASE_NAME) as reading:
+    async with open_folder(data) as reading:
         names = await reading.acts.names()
         with _damage_named(data / DATABASE_NAME):
             await _merge(reading, asked, _Writer(asked, names, reading.aliases))

@@ -1,4 +1,4 @@
-"""`builderos backup` and `builderos restore`: a data folder as one file, and back."""
+"""`builderos backup` and `restore`: a data folder as one file, and back; `copy-to`: into PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from actors.recovery import end_hubs
 from bridgehub.protocol.errors import unwrap
 from builderos.client.terminal import one_line
 from builderos.exit_status import OK, fail
-from builderos.ids import wall_clock_ms
-from builderos.options import as_path
+from builderos.ids import new_id, wall_clock_ms
+from builderos.options import as_path, checked_url
 from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.server.restored_sessions import end_what_was_open
 from storage.backup.archive import DATABASE, KEY
@@ -27,8 +27,9 @@ from storage.backup.create import write_backup
 from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup
 from storage.blobs import BLOBS_NAME
 from storage.data_folder import DataFolder, open_data_folder, read_boot_id
-from storage.errors import StorageCorrupt, StorageError, StorageLocked
+from storage.errors import StorageCorrupt, StorageError, StorageLocked, StorageUnavailable
 from storage.permissions import open_private
+from storage.postgres.home import refuse_other_database
 from storage.sqlite.commit_mark import forget_noted_mark
 from storage.sqlite.connection import named_os_errors
 from storage.sqlite.replace import put_database, sync_folder
@@ -38,7 +39,7 @@ from storage.tables.devices import FIRST_DEVICE, DeviceRow
 from storage.tables.hash_chain import Act, Mark
 from storage.tables.uploads import UPLOADS_NAME
 
-__all__ = ["add_backup", "add_restore", "run_backup", "run_restore"]
+__all__ = ["add_backup", "add_copy_to", "add_restore", "run_backup", "run_restore"]
 
 PASSING_NAME = "restore"
 """The staging folder of a restore, in the data folder; removed afterwards."""
@@ -47,6 +48,9 @@ PASSING_NAME = "restore"
 def run_backup(file: Path, data: Path, *, now_ms: int) -> int:
     """Write a backup of `data` to `file`; return the exit status: 1 if an earlier `file` is unchanged."""
     try:
+        refuse_other_database(
+            data, "back that up with pg_dump, and `uploads` and `blobs` of the folder as files"
+        )
         proof = write_backup(data, file, made_at=_iso(now_ms))
     except (StorageError, OSError) as error:
         return fail(f"nothing was backed up: {error}")
@@ -62,6 +66,7 @@ def run_restore(file: Path, data: Path, *, now_ms: int) -> int:
     """
     try:
         check_backup(file)  # before anything is changed or created
+        refuse_other_database(data, "restore that with pg_restore")
         with open_data_folder(data) as folder:
             restored = _restore(file, folder, now_ms)
     except StorageLocked as error:
@@ -244,3 +249,41 @@ def add_restore(parser: argparse.ArgumentParser) -> None:
 
 def _run_restore(arguments: argparse.Namespace) -> int:
     return run_restore(arguments.file, arguments.data, now_ms=wall_clock_ms())
+
+
+def add_copy_to(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `copy-to`."""
+    parser.epilog = "Stop the server first. The SQLite file stays as it is; nothing uses it any more."
+    parser.add_argument("url", metavar="URL", help="postgresql://role@host/name (without a password)")
+    parser.set_defaults(run=_run_copy_to)
+
+
+def _run_copy_to(arguments: argparse.Namespace) -> int:
+    url, data = checked_url("URL", arguments.url), arguments.data
+    try:
+        refuse_other_database(data, "it was copied already")
+        return _copy(url, data)
+    except StorageLocked as error:
+        return fail(f"{data} is in use by {error.holder}; stop that server first")
+    except (StorageError, OSError) as error:
+        return fail(f"nothing was copied: {error}")
+
+
+def _copy(url: str, data: Path) -> int:
+    try:
+        from storage.postgres.connection import PostgresServer
+        from storage.postgres.copy import copy_to_postgres
+        from storage.postgres.opening import DatabaseOpening
+    except ImportError as error:
+        raise StorageUnavailable("psycopg is missing: pip install -r requirements-postgres.txt") from error
+    with open_data_folder(data) as folder:
+        if not folder.database_path.is_file():
+            raise StorageUnavailable(f"{folder.database_path}: there is no database")
+        server = PostgresServer.parse(url)
+        opening = DatabaseOpening(server, "builderos copy-to", data, new_id(), False, False)
+        copied = copy_to_postgres(folder.database_path, opening)
+    sys.stdout.write(
+        f"{copied.sessions} sessions with {copied.events} events are now in the {server.name}.\n"
+        f"Start with: builderos serve --database {url}\n"
+    )
+    return OK

@@ -24,6 +24,7 @@ from builderos.exit_status import MISUSED, OK, fail
 from builderos.options import Parser, as_path
 from storage.data_folder import DATABASE_NAME, read_holder
 from storage.errors import StorageError, StorageLocked
+from storage.postgres.home import refuse_other_database
 from transport.ports import SCOPES
 
 __all__ = ["MAX_NAME", "DevicesOptions", "add_devices", "run_devices"]
@@ -128,6 +129,7 @@ async def _open_list(options: DevicesOptions) -> AsyncIterator[DeviceList]:
     elif _is_served(options.data):
         yield ServerDevices(find_server(options.data, None, options.key))
     else:
+        refuse_other_database(options.data, "start its server first, which does it then")
         if options.act in {"list", "revoke"} and not (options.data / DATABASE_NAME).is_file():
             raise NoServerError(f"there is no database in {options.data}, and no server runs on it")
         if options.act == "pair" and options.url is None:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import trio
+
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.workspace.git import GitFailed, GitMissing, run_git
 from bridgehub.workspace.prune import usage
@@ -26,7 +28,8 @@ from builderos.push_checks import push_lines
 from builderos.slow_checks import explain
 from storage.data_folder import CHECKPOINTS, DATABASE_NAME, WORKTREES, read_holder
 from storage.errors import StorageError
-from storage.read_only import count_sessions
+from storage.postgres.home import HOME_NAME, read_home
+from storage.read_only import count_sessions, open_folder
 
 __all__ = ["LEAST_GIT", "add_doctor", "examine", "git_lines", "needed_packages", "run_doctor", "run_slow"]
 
@@ -74,7 +77,9 @@ def examine(
     if any(isinstance(agent, ClaudeAgent) for agent in config.agents.values()):
         hook = DeskHook(config_folder(dict(environment)) / "settings.json", data.expanduser().absolute())
         findings.append(Finding("note", "desk", describe(hook)))
-    return [*findings, *git_lines(data), *push_lines(data / DATABASE_NAME, config.push), *_data_folder(data)]
+    is_sqlite = not (data / HOME_NAME).exists()
+    push = push_lines(data / DATABASE_NAME, config.push) if is_sqlite else ()
+    return [*findings, *git_lines(data), *push, *_data_folder(data)]
 
 
 # ---- Python and packages ----
@@ -181,13 +186,22 @@ def _disk(data: Path) -> Finding:
 
 def _database(path: Path) -> Finding:
     """Read the database without changing it; a server may have it open."""
-    if not path.exists():
-        return Finding("ok", "database", "the first start creates it")
     try:
+        home = read_home(path.parent)
+        if home is not None:
+            count = trio.run(_count_in_postgres, path.parent)
+            return Finding("ok", "database", f"{count} sessions in the {home.name}")
+        if not path.exists():
+            return Finding("ok", "database", "the first start creates it")
         count = count_sessions(path)
     except StorageError as error:
         return Finding("broken", "database", str(error), "restore a backup")
     return Finding("ok", "database", f"{count} sessions")
+
+
+async def _count_in_postgres(data: Path) -> int:
+    async with open_folder(data) as reading:
+        return await reading.catalog.count()
 
 
 def _hub_clock(hubs: Path) -> Finding:

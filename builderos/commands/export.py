@@ -16,9 +16,8 @@ from builderos.exit_status import OK, fail
 from builderos.export.download import download_export
 from builderos.export.source import FolderSource, NoSessionError
 from builderos.export.write import Form, write_export
-from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageError
-from storage.read_only import open_reading
+from storage.read_only import open_folder
 
 __all__ = ["add_export", "run_export"]
 
@@ -48,7 +47,7 @@ async def _export(data: Path, session_id: str, form: Form, write: Callable[[str]
         write(text)
         await trio.lowlevel.checkpoint()
 
-    async with open_reading(data / DATABASE_NAME) as reading:
+    async with open_folder(data) as reading:
         source = FolderSource(reading, reading.aliases.session(session_id))
         await write_export(source, form, write_part)
 

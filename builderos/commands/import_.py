@@ -29,6 +29,7 @@ from builderos.options import UsageError, as_path
 from storage.data_folder import DATABASE_NAME, open_data_folder, read_boot_id
 from storage.errors import StorageError, StorageLocked
 from storage.legacy_database import OldDatabase, OldSession, OldSessionBroken, open_old_database
+from storage.postgres.home import refuse_other_database
 from storage.schema import copy_database
 from storage.sqlite.connection import named_os_errors, open_writer
 from storage.sqlite.replace import put_database
@@ -62,6 +63,7 @@ def run_import(options: ImportOptions) -> int:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return fail(f"--zone: {options.zone!r} is not a time zone like Europe/Berlin", MISUSED)
     try:
+        refuse_other_database(options.data, "import into another data folder")
         with _open_place(options) as (database, passing):
             imported, left_out, bad = _import(options, zone, database, passing)
     except StorageLocked as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from builderos.options import UsageError, as_path, between
+from builderos.options import UsageError, as_path, between, checked_url
 from builderos.server.options import ServeOptions
 
 __all__ = ["add_serve"]
@@ -43,6 +43,14 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level", type=str.lower, choices=LOG_LEVELS, default="info", help="(default: %(default)s)"
     )
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="PostgreSQL instead of SQLite: postgresql://role@host/name (without a password)",
+    )
+    parser.add_argument(
+        "--move-here", action="store_true", help="take a PostgreSQL that belongs to another data folder"
+    )
     parser.add_argument("--take-over", action="store_true", help="stop the server that uses the data folder")
     parser.set_defaults(run=_run)
 
@@ -55,6 +63,8 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     if (options.tls_cert is None) != (options.tls_key is None):
         raise UsageError("--tls-cert and --tls-key go together")
+    if options.database is not None:
+        checked_url("--database", options.database)
     if not options.workspace.is_dir():
         raise UsageError(f"--workspace: {options.workspace} is not a directory")
     return start_server(options)

@@ -25,9 +25,8 @@ from builderos.client.terminal import one_line
 from builderos.exit_status import FAILED, OK, fail
 from builderos.legacy.plan import ID_PREFIX
 from storage.blobs import blob_path
-from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageError
-from storage.read_only import Reading, open_reading
+from storage.read_only import Reading, open_folder
 from storage.records import Row, SessionRecord
 
 __all__ = ["run_verify", "verify"]
@@ -78,7 +77,7 @@ async def verify(data: Path, write: Callable[[str], object]) -> int:
     Raises:
         StorageError: the database does not exist, or cannot be read.
     """
-    async with open_reading(data / DATABASE_NAME) as reading:
+    async with open_folder(data) as reading:
         checks = _Checks(data, reading, write)
         # Further checks of a data folder (for example, a chain of hashes over a record) join this row.
         for check in (checks.database, checks.sessions, checks.uploads, checks.audit):

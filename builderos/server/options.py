@@ -22,3 +22,5 @@ class ServeOptions:
     tls_key: Path | None
     log_level: str
     take_over: bool
+    database: str | None
+    move_here: bool

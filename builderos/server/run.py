@@ -37,6 +37,8 @@ def start_server(options: ServeOptions) -> int:
     end_on_signals()
     try:
         config = load_config(config_path(options.config, options.data))
+        if options.database is not None:
+            config = attrs.evolve(config, database=attrs.evolve(config.database, url=options.database))
         tls = _load_tls(options)
     except ConfigError as error:
         return fail(str(error), MISUSED)

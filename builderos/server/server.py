@@ -25,6 +25,7 @@ from actors.desk.sessions import DeskList
 from builderos import VERSION
 from builderos.ids import new_id, new_key, wall_clock_ms
 from builderos.server.checkpoints import CheckpointKeeper
+from builderos.server.database import open_database
 from builderos.server.desk import make_desk
 from builderos.server.hub_specs import agent_environment
 from builderos.server.parts import ServerContext, ServerParts, transport_config
@@ -33,8 +34,7 @@ from builderos.server.process.socket_folder import find_socket_folder
 from builderos.server.retention import Retention
 from builderos.server.sessions import open_sessions
 from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
-from storage.data_folder import CHECKPOINTS, read_boot_id
-from storage.store import open_store
+from storage.data_folder import CHECKPOINTS
 from transport import listener
 from transport.access.audit_trail import AuditTrail, known_addresses
 from transport.access.signed_urls import UrlSigner
@@ -67,7 +67,8 @@ async def run_server(setup: ServerContext) -> None:
     folder = setup.folder
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.run, nursery.cancel_scope)
-        async with open_store(folder.database_path, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
+        move_here = setup.options.move_here
+        async with open_database(folder, setup.config.database, move_here=move_here) as store:
             made_key = await ensure_admin_key(store, folder, setup.key)
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())

@@ -20,6 +20,7 @@ from storage.errors import StorageError
 from storage.sqlite.connection import named_os_errors
 from storage.sqlite.replace import sync_folder, write_note
 from storage.sqlite.writer import Writer
+from storage.transaction import Transaction
 
 __all__ = [
     "MARK_NAME",
@@ -58,7 +59,7 @@ class LostCommits:
         return f"the database ends at mark {self.kept}, but {MARK_NAME} names mark {self.noted}"
 
 
-def find_lost_commits(data: Path, connection: apsw.Connection) -> LostCommits | None:
+def find_lost_commits(data: Path, connection: Transaction) -> LostCommits | None:
     """Return what the database lacks; None if it has the recorded mark, or if none is recorded. Blocks briefly.
 
     Args:
@@ -122,7 +123,7 @@ class CommitMarks:
         return number, self._writer.statistics().commits + 1
 
 
-def _read_mark(connection: apsw.Connection) -> int:
+def _read_mark(connection: Transaction) -> int:
     return int(connection.execute(_MARK).get or 0)
 
 

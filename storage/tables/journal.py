@@ -14,7 +14,7 @@ from storage.records import CommandRecord, Entry, Fold, Grant, Head, Row, Summar
 from storage.tables.append import Append, append
 from storage.transaction import Rows, TableReaders, TableWriter, Transaction
 
-__all__ = ["MAX_SEQ", "MESSAGE_KINDS", "PAGE_BYTES", "SqliteJournal", "TableJournal"]
+__all__ = ["MAX_SEQ", "MESSAGE_KINDS", "PAGE_BYTES", "RARE_KINDS", "SqliteJournal", "TableJournal"]
 
 PAGE_BYTES = 256 * 1024
 """A page of `read` ends once its payloads exceed this. It bounds what one reader holds in memory: the rows, their

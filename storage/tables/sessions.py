@@ -33,15 +33,13 @@ FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session
 """
 _GET_ANY = _RECORD + "WHERE session_id = ?"
 _GET = _GET_ANY + " AND hidden = 0"
-_PAGE = (
-    _RECORD + "WHERE hidden = 0 AND (?2 IS NULL OR archived = ?2) AND (?3 IS NULL OR workspace = ?3)"
-    " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
+_SHOWN = (
+    "hidden = 0 AND (CAST(?2 AS BIGINT) IS NULL OR archived = ?2)"
+    " AND (CAST(?3 AS TEXT) IS NULL OR workspace = ?3)"
 )
-_PAGE_BEFORE = (
-    _RECORD + "WHERE hidden = 0 AND (last_activity_ms, session_id) < (?4, ?5)"
-    " AND (?2 IS NULL OR archived = ?2) AND (?3 IS NULL OR workspace = ?3)"
-    " ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
-)
+_BY_ACTIVITY = "ORDER BY last_activity_ms DESC, session_id DESC LIMIT ?1"
+_PAGE = f"{_RECORD} WHERE {_SHOWN} {_BY_ACTIVITY}"
+_PAGE_BEFORE = f"{_RECORD} WHERE {_SHOWN} AND (last_activity_ms, session_id) < (?4, ?5) {_BY_ACTIVITY}"
 _COUNT = "SELECT count(*) FROM session"
 _UNFINISHED = "SELECT session_id FROM summary WHERE unfinished = 1 ORDER BY session_id"
 _DUE = "SELECT session_id, due_at_ms FROM summary WHERE due_at_ms IS NOT NULL ORDER BY due_at_ms LIMIT ?"

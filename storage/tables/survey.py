@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import apsw
 import attrs
 
 from storage.records import CommandRecord
 from storage.sqlite.commit_mark import find_lost_commits
-from storage.sqlite.readers import Readers
 from storage.tables.uploads import PART, UploadTable
+from storage.transaction import TableReaders, Transaction
 
 __all__ = ["KeptUpload", "Survey"]
 
@@ -49,7 +48,7 @@ class Survey:
     All methods raise StorageUnavailable, and StorageCorrupt if the file cannot be read.
     """
 
-    _readers: Readers
+    _readers: TableReaders
     _uploads: UploadTable
 
     async def damage(self) -> Sequence[str]:
@@ -62,7 +61,7 @@ class Survey:
 
     async def lost_commits(self) -> str | None:
         """Return in words that the newest commits are missing; None if they are not."""
-        lost = await self._readers.run(partial(find_lost_commits, self._readers.path.parent))
+        lost = await self._readers.run(partial(find_lost_commits, self._uploads.data))
         return None if lost is None else str(lost)
 
     async def sessions(self, after: str, limit: int) -> Sequence[str]:
@@ -85,7 +84,7 @@ class Survey:
         """Return uploads with names after `after`, in order, and the files on the disk."""
         return await self._readers.run(lambda connection: self._look(connection, after, limit))
 
-    def _look(self, connection: apsw.Connection, after: str, limit: int) -> list[KeptUpload]:
+    def _look(self, connection: Transaction, after: str, limit: int) -> list[KeptUpload]:
         rows: list[tuple[Any, ...]] = connection.execute(_UPLOADS, (after, limit)).fetchall()
         return [KeptUpload(name, size, self._size_of(name)) for name, size in rows]
 

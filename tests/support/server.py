@@ -15,6 +15,7 @@ import psutil
 import trio
 
 from builderos.commands.verify import verify
+from storage.postgres.home import HOME_NAME
 from tests.support.device import Device, open_device
 
 __all__ = ["ROOT", "Server", "open_server", "processes_of"]
@@ -212,7 +213,7 @@ async def open_server(
 
 async def _verify(data: Path) -> None:
     lines: list[str] = []
-    if (data / "builderos.db").exists():
+    if (data / "builderos.db").exists() or (data / HOME_NAME).exists():
         assert await verify(data, lines.append) == 0, "".join(lines)
     else:
         await trio.lowlevel.checkpoint()

@@ -48,7 +48,7 @@ _LATER = (
 _RECALL = "UPDATE delivery SET due_at_ms = ? WHERE state = 'sending' AND due_at_ms IS NULL"
 _OF_OWNER = """
 SELECT delivery.channel_id, delivery.state FROM delivery JOIN channel USING (channel_id)
-WHERE alert_id = ?1 AND channel.owner = ?2 AND (?3 IS NULL OR channel_id = ?3)
+WHERE alert_id = ?1 AND channel.owner = ?2 AND (CAST(?3 AS TEXT) IS NULL OR channel_id = ?3)
   AND delivery.state IN ('sending', 'sent', 'shown')
 """
 _SHOWN = """
@@ -65,8 +65,9 @@ WHERE alert_id = ?1 AND channel_id = ?2
 """
 _IS_SETTLED = "SELECT settled_at_ms IS NOT NULL FROM alert WHERE alert_id = ?"
 _ALERTS = f"""
-SELECT {ALERT_COLUMNS} FROM alert WHERE (?1 IS NULL OR session_id = ?1)
-  AND (?2 IS NULL OR (raised_at_ms, alert_id) < (SELECT raised_at_ms, alert_id FROM alert WHERE alert_id = ?2))
+SELECT {ALERT_COLUMNS} FROM alert WHERE (CAST(?1 AS TEXT) IS NULL OR session_id = ?1)
+  AND (CAST(?2 AS TEXT) IS NULL
+    OR (raised_at_ms, alert_id) < (SELECT raised_at_ms, alert_id FROM alert WHERE alert_id = ?2))
 ORDER BY raised_at_ms DESC, alert_id DESC LIMIT ?3
 """
 _OF_ALERT = f"SELECT {_DELIVERY} FROM delivery WHERE alert_id = ? ORDER BY channel_id"

@@ -1,0 +1,50 @@
+"""Opens the database of a server: SQLite in its data folder, unless the config names a PostgreSQL."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from builderos.config import DatabaseSettings
+from builderos.ids import new_id, wall_clock_ms
+from storage.data_folder import DataFolder, read_boot_id
+from storage.errors import StorageUnavailable
+from storage.postgres.home import refuse_other_database
+from storage.store import Store, open_store
+
+__all__ = ["open_database"]
+
+log = logging.getLogger("builderos.server")
+
+
+@asynccontextmanager
+async def open_database(
+    folder: DataFolder, database: DatabaseSettings, *, move_here: bool
+) -> AsyncIterator[Store]:
+    """Open it for the length of the block. Raises StorageError if it cannot be used."""
+    if not database.url:
+        await trio.to_thread.run_sync(refuse_other_database, folder.path, "start with --database")
+        async with open_store(folder.database_path, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
+            yield store
+        return
+    try:
+        from storage.postgres.connection import PostgresServer
+        from storage.postgres.store import open_postgres_store
+    except ImportError as error:
+        raise StorageUnavailable(
+            "PostgreSQL needs psycopg: pip install -r requirements-postgres.txt"
+        ) from error
+    if await trio.Path(folder.database_path).is_file():
+        log.warning("%s: not used, since --database is given", folder.database_path)
+    try:
+        server = PostgresServer.parse(database.url)
+    except ValueError as error:
+        raise StorageUnavailable(f"database.url: {error}") from error
+    asynchronous = database.allow_asynchronous
+    async with open_postgres_store(
+        server, folder.path, node=new_id(), move_here=move_here, allow_asynchronous=asynchronous
+    ) as store:
+        yield store

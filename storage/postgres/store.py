@@ -1,0 +1,101 @@
+"""Opens a PostgreSQL database as a store: one server at a time, on any machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from storage.errors import StorageUnavailable
+from storage.open_tables import Database, Store, StoreStatistics, open_tables
+from storage.postgres.connection import PostgresServer
+from storage.postgres.journal import PostgresChanges, PostgresJournal
+from storage.postgres.opening import DatabaseOpening
+from storage.postgres.readers import PostgresReaders
+from storage.postgres.search import find_words
+from storage.postgres.writer import PostgresWriter
+from storage.sqlite.checkpoint import CheckpointStatistics
+from storage.tables.devices import DeviceTable
+from storage.tables.search import SEARCH_S, SEARCHES, Search
+
+__all__ = ["open_postgres_store"]
+
+
+@asynccontextmanager
+async def open_postgres_store(
+    server: PostgresServer,
+    data: Path,
+    *,
+    node: str,
+    move_here: bool = False,
+    allow_asynchronous: bool = False,
+) -> AsyncIterator[Store]:
+    """Open a database, creating its tables in an empty one, and hold it for the length of the block.
+
+    The end is as that of `storage.store.open_store`: the writer commits the waiting jobs.
+
+    Args:
+        data: the data folder: uploads, blobs and the end of the audit lie there.
+        node: a new name, for a folder that has none.
+        move_here: accept a database that belongs to another folder; what its agents do there is lost.
+        allow_asynchronous: accept a database whose standby may lack what was acknowledged.
+
+    Raises:
+        DatabaseInUse: another server holds it.
+        WrongDatabase: it belongs to another data folder, or the folder to another database.
+        StorageCorrupt, StorageVersion, StorageUnavailable: it cannot be used; as `prepare_schema` says.
+    """
+    application = f"builderos {os.uname().nodename} {os.getpid()}"[:63]
+    opening = DatabaseOpening(server, application, data, node, move_here, allow_asynchronous)
+    connection = await trio.to_thread.run_sync(opening.first)
+    writer = PostgresWriter(server, connection, opening.again)
+    readers = PostgresReaders(server, application)
+    searchers = PostgresReaders(server, application, SEARCHES, f"-c statement_timeout={SEARCH_S * 3:g}s")
+    try:
+        database = Database(
+            name=server.name,
+            place=opening.place,
+            data=data,
+            writer=writer,
+            readers=readers,
+            journal=PostgresJournal(writer, readers, writer),
+            changes=PostgresChanges(readers),
+            search=Search(searchers, find_words=find_words),
+            statistics=lambda: StoreStatistics(writer.statistics(), CheckpointStatistics(0, 0)),
+            backup=partial(_no_backup, server),
+        )
+        async with open_tables(database, partial(_running, writer)) as store:
+            yield store
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(_close, writer, readers, searchers)
+
+
+@asynccontextmanager
+async def _running(writer: PostgresWriter, devices: DeviceTable) -> AsyncIterator[None]:
+    """Run the tasks of a store; at the end, write what was promised."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(writer.run)
+        try:
+            await nursery.start(devices.revocations.run)
+            yield
+        finally:
+            nursery.cancel_scope.cancel(reason="the store closes")
+            # Bounded by the connection's own limits.
+            with trio.CancelScope(shield=True):
+                await writer.close()
+
+
+def _close(writer: PostgresWriter, *readers: PostgresReaders) -> None:
+    writer.close_connection()
+    for pool in readers:
+        pool.close()
+
+
+async def _no_backup(server: PostgresServer, target: Path) -> None:
+    await trio.lowlevel.checkpoint()
+    raise StorageUnavailable(f"{server.name}: use pg_dump to back it up; {target} is not written")

@@ -1,0 +1,120 @@
+"""A PostgreSQL server of the tests' own: in a temporary folder, on a port of 127.0.0.1 and a socket of that folder."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import psycopg
+
+__all__ = ["Cluster", "run_cluster"]
+
+START_S = 30.0
+ROLE = "plain"
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "fsync": "off",  # no test here cuts the power
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "autovacuum": "off",
+    "log_min_messages": "fatal",
+}
+
+
+def _program(name: str) -> str:
+    """Return a program of PostgreSQL's: of the PATH, else of the newest version that Debian installed."""
+    versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+    found = shutil.which(name) or next((str(one) for one in sorted(versions, reverse=True)), None)
+    assert found is not None, f"{name} is missing: on Debian and Ubuntu, apt install postgresql"
+    return os.path.realpath(found)
+
+
+@attrs.define(eq=False)
+class Cluster:
+    """A server and its data."""
+
+    folder: Path
+    port: int
+    _process: subprocess.Popen[bytes] | None = None
+    _made: int = 0
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the URL of a database."""
+        return f"postgresql://bos@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self) -> str:
+        """Make an empty database of a role without further rights, and return its URL."""
+        self._made += 1
+        name = f"test{self._made}"
+        with self.connected() as connection:
+            connection.execute(f"CREATE DATABASE {name} OWNER {ROLE}")
+        return f"postgresql://{ROLE}@127.0.0.1:{self.port}/{name}"
+
+    @contextmanager
+    def connected(self, url: str | None = None) -> Iterator[psycopg.Connection]:
+        """Return a connection in autocommit mode."""
+        with psycopg.connect(url or self.url(), autocommit=True) as connection:
+            yield connection
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        given = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        settings = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as log:
+            command = [_program("postgres"), "-D", str(self.folder / "data"), *settings]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_owner())
+        for _ in range(int(START_S / 0.05)):
+            try:
+                with self.connected():
+                    return
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+        raise AssertionError((self.folder / "log").read_text()[-2000:])
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server: SIGINT is its fast shutdown, SIGQUIT its crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(20)
+            self._process = None
+
+
+def _owner() -> dict[str, Any]:
+    """Return whom PostgreSQL runs as: it refuses root."""
+    if os.getuid() != 0:
+        return {}
+    user = pwd.getpwnam("postgres")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+@contextmanager
+def run_cluster(folder: Path) -> Iterator[Cluster]:
+    """Make and run a server in an empty folder; it takes about a second."""
+    if os.getuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    command = [_program("initdb"), "-D", str(folder / "data"), "-U", "bos", "-A", "trust", "-E", "UTF8"]
+    options: dict[str, Any] = {**_owner(), "cwd": folder, "check": True, "stdout": subprocess.DEVNULL}
+    subprocess.run([*command, "--locale=C.UTF-8", "--no-sync"], **options)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cluster = Cluster(folder, port)
+    cluster.start()
+    with cluster.connected() as connection:
+        connection.execute(f"CREATE ROLE {ROLE} LOGIN")
+    try:
+        yield cluster
+    finally:
+        cluster.stop(signal.SIGQUIT)  # nothing of it is needed again
