@@ -73,7 +73,7 @@ coverage: install ## how much the unit and actor tests run (ARGS="tests/storage"
 bench: install ## measure, with targets (ARGS="path --quick")
 	@$(BIN)/python -m bench $(ARGS)
 
-# Into build/ too. They run in a network that has nothing but loopback; it takes about five minutes.
+# Into build/ too. They run in a network that has nothing but loopback; it takes about ten minutes.
 PEERS := opencode-ai@1.18.33 @twsxtd/hapi@0.30.7
 PEERS_STAMP := build/peers/.installed-$(subst /,-,$(subst @,-,$(subst $() ,-,$(PEERS))))
 $(PEERS_STAMP):
