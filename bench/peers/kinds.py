@@ -41,13 +41,13 @@ class BuilderOS(PeerServer):
         await trio.lowlevel.checkpoint()
         return f"s-{self.new_id()[:8]}"
 
-    async def watch(self, session_id: str, after: str | None = None) -> Stream:
+    async def watch(self, session_id: str, after: str | None = None) -> Stream:  # noqa: ASYNC900 - its reader closes it
         """Implements `PeerServer`."""
         async with self._device(session_id, after) as device:
-            yield b"", 0
+            yield b"", 0  # noqa: ASYNC119 - the same
             while True:
                 line = str(await device.get_message()).encode()
-                yield line, len(line)
+                yield line, len(line)  # noqa: ASYNC119 - the same
 
     def place(self, line: bytes) -> str | None:
         """Implements `PeerServer`."""
@@ -110,7 +110,7 @@ class _Device:
         return device
 
     async def __aexit__(self, *error: object) -> None:
-        await self._opened.__aexit__(*error)  # type: ignore[attr-defined]
+        await self._opened.__aexit__(*error)  # type: ignore[attr-defined]  # noqa: ASYNC102
 
 
 async def _until(device: WebSocketConnection, *kinds: str) -> dict[str, object]:
@@ -271,7 +271,7 @@ class Bare(PeerServer):
         self.processes.append(self._agent)
         return "bare"
 
-    async def watch(self, session_id: str, after: str | None = None) -> Stream:
+    async def watch(self, session_id: str, after: str | None = None) -> Stream:  # noqa: ASYNC900 - its reader closes it
         """Implements `PeerServer`."""
         assert self._agent is not None
         assert self._agent.stdout is not None

@@ -66,7 +66,7 @@ class _Turn:
         self.changed = trio.Event()
 
     async def until(self, holds: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
-        with trio.move_on_after(limit_s):
+        with trio.move_on_after(limit_s):  # noqa: ASYNC912 - waits, or has it
             while not holds():
                 await self.changed.wait()
             return

@@ -181,7 +181,7 @@ class PeerServer(ABC):
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.url, headers=self.headers(), timeout=LIMIT_S, trust_env=False)
 
-    async def events(self, path: str, after: str | None) -> Stream:
+    async def events(self, path: str, after: str | None) -> Stream:  # noqa: ASYNC900 - its reader closes it
         """Give the lines of a stream of server-sent events."""
         more = {"accept": "text/event-stream", "accept-encoding": "identity"}
         if after is not None:
@@ -189,13 +189,13 @@ class PeerServer(ABC):
         async with self._client() as http, http.stream("GET", path, headers=more, timeout=None) as answer:
             if answer.status_code != 200:
                 raise BenchError(f"its stream answers {answer.status_code}")
-            yield b"", 0  # it is open
+            yield b"", 0  # noqa: ASYNC119 - the same
             held = b""
             async for chunk in answer.aiter_raw():
                 held += chunk
                 *lines, held = held.split(b"\n")
                 for line in lines:
-                    yield line.removeprefix(b"data: "), len(line) + 1
+                    yield line.removeprefix(b"data: "), len(line) + 1  # noqa: ASYNC119 - the same
 
 
 def python_words(module: str, *arguments: str) -> Sequence[str]:
@@ -224,4 +224,5 @@ async def running(server: PeerServer) -> AsyncIterator[PeerServer]:
         await server.start()
         yield server
     finally:
-        await server.stop()
+        with trio.move_on_after(LIMIT_S, shield=True):
+            await server.stop()

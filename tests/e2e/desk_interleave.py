@@ -69,7 +69,7 @@ class Round:
         await self.tui.wait(f"1 user messages; last: {word}")
         async with open_http(self.agents.server) as http:
             found: list[Json] = []
-            with trio.fail_after(START_S):
+            with trio.fail_after(START_S):  # noqa: ASYNC912 - asks at least once
                 while not found:  # the program shows an answer before its record has it
                     found = (await http.get("/api/desk/sessions", params={"q": word})).json()["sessions"]
             made = await http.post(f"/api/desk/sessions/claude/{found[0]['native_id']}/open")

@@ -224,6 +224,7 @@ async def test_program_of_a_terminal_is_joined_and_continues_without_it(place: P
             assert daemon.returncode is None, "it is the person's, and was not ended"
         finally:
             daemon.kill()
-            await daemon.wait()
+            with trio.move_on_after(20, shield=True):
+                await daemon.wait()
         said = [one["content"] for one in await all_events(http, sid) if one["type"] == "user_message"]
         assert said == ["hello from the desk", "from the phone", "and at the desk", "alone again"]

@@ -60,7 +60,7 @@ async def test_a_new_connection_is_a_reconnect() -> None:
                 await one.attach("trip", device_id="ipad")
                 await one.attach("cake", device_id="ipad")
                 assert len(record_of(served, "ipad").connections) == 1
-            with trio.fail_after(20):
+            with trio.fail_after(20):  # noqa: ASYNC912 - waits, or has it
                 while record_of(served, "ipad").connections:
                     await trio.lowlevel.checkpoint()
         assert record_of(served, "ipad").reconnects == 1
@@ -118,12 +118,12 @@ async def test_what_the_socket_does_not_take_waits() -> None:
         await peer.upgrade()
         attach = '{"type":"attach","session_id":"trip","device_id":"ipad"}'
         await peer.stream.send_all(peer.frames.send_data(attach))
-        with trio.fail_after(20):
+        with trio.fail_after(20):  # noqa: ASYNC912 - waits, or has it
             while not any(one.label == "ipad" and one.connections for one in served.fakes.delays):
                 await trio.lowlevel.checkpoint()
         for number in range(64):
             session.publish(Message("x" * 100_000, f"b{number}", 0))
-        with trio.fail_after(20):
+        with trio.fail_after(20):  # noqa: ASYNC912 - waits, or has it
             while not record_of(served, "ipad").waiting_bytes:
                 await trio.lowlevel.checkpoint()
 

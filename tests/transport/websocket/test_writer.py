@@ -64,7 +64,7 @@ class Written:
 
     async def read(self, size: int) -> bytes:
         data = b""
-        with trio.fail_after(20):
+        with trio.fail_after(20):  # noqa: ASYNC912 - waits, or has it
             while len(data) < size:
                 data += await self.device.receive_some()
         return data

@@ -76,7 +76,7 @@ class BetweenCodexTurns:
 
     async def _watch_clients(self, tell: Tell) -> None:
         """Report whether terminals have joined. Nothing is looked at before another client did something."""
-        while True:
+        while True:  # noqa: ASYNC913 - waits for a client, or between two looks
             while not self.elsewhere.was_heard:
                 await self.elsewhere.wait()
             found = None

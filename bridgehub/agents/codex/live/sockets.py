@@ -71,7 +71,7 @@ async def start_listening(
             wire = await _connect_soon(process, path)
     finally:
         if wire is None:
-            await _end(process, run_id)
+            await _end(process, run_id)  # noqa: ASYNC102 - it shields itself
     if wire is None and process.returncode == -signal.SIGKILL:
         raise CodexExited(f"Codex did not start within {limit_s:g} s.")
     if wire is None:
