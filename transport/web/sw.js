@@ -27,6 +27,7 @@ const FIRST = [
 	"/js/main.js",
 	"/js/names.js",
 	"/js/outbox.js",
+	"/js/paint.js",
 	"/js/pieces.js",
 	"/js/router.js",
 	"/js/sanitise.js",
