@@ -11,7 +11,7 @@ import pytest
 
 from tests.simulation.bugs import BUGS, plant
 from tests.simulation.history import run_history
-from tests.simulation.plan import FaultKind, Plan, draw_act, draw_fault, draw_plan
+from tests.simulation.plan import FaultKind, Plan, draw_act, draw_fault, draw_plan, with_one_clock
 
 WITHIN = 3000
 """Plans that may be needed: ten times as many as the rarest takes on average, since every change of the product gives
@@ -54,7 +54,8 @@ def _with_one_of(plan: Plan, kinds: set[str]) -> Plan:
     draw = Random(f"{plan.seed} {sorted(kinds)}")
     kind: Any = draw.choice(sorted(kinds))
     if kind in _FAULTS:
-        return attrs.evolve(plan, faults=(*plan.faults, attrs.evolve(draw_fault(draw, 5.7), kind=kind)))
+        fault = attrs.evolve(draw_fault(draw, 5.7), kind=kind)
+        return with_one_clock(attrs.evolve(plan, faults=(*plan.faults, fault)))
     return attrs.evolve(plan, acts=(*plan.acts, attrs.evolve(draw_act(draw, [0], plan.sessions), kind=kind)))
 
 

@@ -54,7 +54,7 @@ def test_nothing_is_left_of_a_test_that_fails(name: EngineName, tmp_path: Path, 
     with pytest.raises(PlantedError):
         fail_with_two_pages(name, tmp_path, started)
     assert started
-    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert psutil.wait_procs(started, timeout=30)[1] == []
 
 
 def fail_with_two_pages(name: EngineName, folder: Path, started: set[psutil.Process]) -> None:
