@@ -76,7 +76,11 @@ def _plans(name: str) -> Iterator[Plan]:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
+    """By a history that is fine without it: two servers on one folder may also trade a session with no bug at all."""
+    assert any(_is_wrong_by(name, plan) for plan in _plans(name))
+
+
+def _is_wrong_by(name: str, plan: Plan) -> bool:
     with plant(name):
-        wrong = next((plan for plan in _plans(name) if run_history(plan).violations), None)
-    assert wrong is not None
-    assert not run_history(wrong).violations, "it is the bug that is found"
+        wrong = bool(run_history(plan).violations)
+    return wrong and not run_history(plan).violations

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "CallRefused",
     "CodexBadOutput",
+    "CodexDoesNotListen",
     "CodexError",
     "CodexExited",
     "CodexMissing",
@@ -25,6 +26,10 @@ class CodexMissing(CodexError):
 
 class CodexExited(CodexError):
     """The program ended, or never became ready. The text has its last output."""
+
+
+class CodexDoesNotListen(CodexExited):
+    """The program ended before it listened on its socket. It may still work on its pipes."""
 
 
 class PromptNotTaken(CodexExited):

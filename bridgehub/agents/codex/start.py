@@ -10,6 +10,7 @@ and loses only background commands.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ import trio
 
 from bridgehub.agents.codex.errors import (
     CallRefused,
+    CodexDoesNotListen,
     CodexExited,
     CodexMissing,
     NotResumed,
@@ -49,6 +51,8 @@ __all__ = [
     "open_thread",
     "user_inputs",
 ]
+
+_log = logging.getLogger("builderos.bridgehub")
 
 _PACKAGE = "codex_cli_bin"
 _CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
@@ -177,9 +181,12 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
     try:
         command = [path, *_OPTIONS, *options, "app-server"]
         if socket is not None:
-            return await start_listening(
-                command, socket, env=env, cwd=spec.workspace, run_id=run_id, limit_s=spec.start_s
-            )
+            try:
+                return await start_listening(
+                    command, socket, env=env, cwd=spec.workspace, run_id=run_id, limit_s=spec.start_s
+                )
+            except CodexDoesNotListen as error:
+                _log.info("Codex does not listen on a socket, so it is tried on pipes: %s", error)
         return await start_program(command, env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
         raise CodexExited(f"Codex could not be started: {error.strerror}.") from error

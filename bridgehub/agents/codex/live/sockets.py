@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from bridgehub.agents.codex.errors import CodexError, CodexExited
+from bridgehub.agents.codex.errors import CodexDoesNotListen, CodexError, CodexExited
 from bridgehub.agents.codex.live.wires import SocketWire, connect
 from bridgehub.agents.codex.marked import RUN, kill_marked
 from bridgehub.agents.codex.program import Program, run_program
@@ -52,7 +52,8 @@ async def start_listening(
 
     Raises:
         OSError: the process cannot be started.
-        CodexExited: it ended, or does not listen within `limit_s`.
+        CodexDoesNotListen: it ended first, as a program does that knows no sockets.
+        CodexExited: it does not listen within `limit_s`.
     """
     with suppress(FileNotFoundError):
         os.unlink(path)  # of a program that was killed
@@ -76,7 +77,7 @@ async def start_listening(
         raise CodexExited(f"Codex did not start within {limit_s:g} s.")
     if wire is None:
         said = await _last_words(process)
-        raise CodexExited(f"Codex ended with exit status {process.returncode}.{said}")
+        raise CodexDoesNotListen(f"Codex ended with exit status {process.returncode}.{said}")
     return run_program(Program(wire, process, run_id, listens=True))
 
 

@@ -239,17 +239,13 @@ def serve(on_turn):
 """
 
 
-NO_SOCKET = "/" + "x" * 100
-"""A path that is too long for a socket. The program runs on its pipes then."""
-
-
 def fake(rig: CodexRig, on_turn: str) -> dict[str, object]:
-    """Make a program that speaks the protocol up to the turn; return the options that lead to it."""
+    """Make a program that speaks the protocol up to the turn, on pipes alone; return the options that lead to it."""
     program = rig.home / "fake-codex"
     body = "def on_turn():\n" + "".join(f"    {line}\n" for line in on_turn.splitlines())
     program.write_text(BEGIN.format(python=sys.executable) + body + "serve(on_turn)\n")
     program.chmod(0o755)
-    return {"options": {"cli_path": str(program)}, "socket": NO_SOCKET}
+    return {"options": {"cli_path": str(program)}}
 
 
 DONE = (
