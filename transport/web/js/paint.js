@@ -3,7 +3,7 @@
 /** The shortest time between two reports. The server counts no more of them. */
 const EVERY_MS = 2000;
 /** The longest delay that the server takes. */
-const LONGEST_MS = 3_600_000;
+const LONGEST_MS = 3.6e6;
 
 export class Paint {
 	/** How far the server's clock is ahead of ours, in milliseconds. */
@@ -12,7 +12,7 @@ export class Paint {
 	#come = null;
 	/** @type {Record<string, any> | null} */
 	#report = null;
-	#reportedAt = -Infinity;
+	#sentAt = -Infinity;
 
 	/** A new connection. Its first frame was on its way for half of the time since the sign-in was sent. @param {Frame} ready @param {number} askedMs how long ago that was */
 	begin(ready, askedMs) {
@@ -33,7 +33,7 @@ export class Paint {
 	/** The page was drawn, and the browser shows it next. */
 	drawn() {
 		const event = this.#come;
-		if (!event || document.visibilityState !== "visible") return;
+		if (!event || document.hidden) return;
 		this.#come = null;
 		setTimeout(() => {
 			const ms = Math.max(0, Math.round(Date.now() + this.#ahead - Date.parse(event.timestamp)));
@@ -44,10 +44,10 @@ export class Paint {
 	/** What to send now; null if there is nothing, or if the last report is too new. */
 	take() {
 		const now = performance.now();
-		if (!this.#report || now - this.#reportedAt < EVERY_MS) return null;
+		if (!this.#report || now - this.#sentAt < EVERY_MS) return null;
 		const report = this.#report;
 		this.#report = null;
-		this.#reportedAt = now;
+		this.#sentAt = now;
 		return report;
 	}
 }
