@@ -11,13 +11,12 @@ import pytest
 
 from tests.simulation.bugs import BUGS, plant
 from tests.simulation.history import run_history
-from tests.simulation.plan import FaultKind, Plan, draw_act, draw_fault, draw_plan, with_one_clock
+from tests.simulation.plan import Fault, FaultKind, Plan, draw_act, draw_fault, draw_plan, with_one_clock
 
 WITHIN = 3000
 """Plans that may be needed: ten times as many as the rarest takes on average, since every change of the product gives
 each seed another course. Most are found within thirty."""
 
-_CUTS = {"cut_link", "stall_link", "refuse_links", "kill_server", "second_server"}
 _RESTARTS = {"kill_server", "stop_server", "stop_all", "second_server"}
 _ASKS = {"ask", "grant"}
 _LATER = {"a message for later"}
@@ -25,7 +24,7 @@ _ANSWERS = {"an answer with a mode"}
 NEEDS: dict[str, tuple[set[str], ...]] = {
     "acknowledged_early": ({"append_fails", "append_unknown_before", "storage_down", "kill_server"},),
     "requests_left_open": (_ASKS, {"interrupt", "interrupt_this"}),
-    "decisions_forgotten": (_ASKS, _CUTS, _RESTARTS | {"append_fails"}),
+    "decisions_forgotten": (_ASKS,),
     "stale_owner_hands_over": ({"second_server"},),
     "stale_owner_takes_back": ({"second_server"}, {"append_fails", "storage_down", "append_unknown_before"}),
     "time_forgotten": (_LATER, _RESTARTS),
@@ -59,11 +58,23 @@ def _with_one_of(plan: Plan, kinds: set[str]) -> Plan:
     return attrs.evolve(plan, acts=(*plan.acts, attrs.evolve(draw_act(draw, [0], plan.sessions), kind=kind)))
 
 
+def _with_a_lost_answer(plan: Plan) -> Plan:
+    """Return a plan whose link to the hub is stuck for a while, and whose server is killed meanwhile."""
+    draw = Random(f"{plan.seed} a lost answer")
+    kind: Any = draw.choice(("stall_link", "refuse_links"))
+    at_s = draw.uniform(0.0, 2.0)
+    stuck = Fault(kind, at_s=at_s, amount=3.0)
+    killed = Fault("kill_server", at_s=at_s + draw.uniform(0.0, 1.0), amount=0.5)
+    return attrs.evolve(plan, faults=(stuck, killed))
+
+
 def _plans(name: str) -> Iterator[Plan]:
     """Yield plans that have what a bug needs. What is rare in plans is put into them."""
     found = 0
     for seed in range(WITHIN * 20):
         plan = draw_plan(seed)
+        if name == "decisions_forgotten":
+            plan = _with_a_lost_answer(plan)
         for group in NEEDS.get(name, ()):
             if not _words(plan) & group and not group <= _FROM_THE_SEED:
                 plan = _with_one_of(plan, group)
