@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, get_args
 
@@ -26,7 +26,6 @@ NEEDS: dict[str, tuple[set[str], ...]] = {
     "requests_left_open": (_ASKS, {"interrupt", "interrupt_this"}),
     "decisions_forgotten": (_ASKS,),
     "stale_owner_hands_over": ({"second_server"},),
-    "stale_owner_takes_back": ({"second_server"}, {"append_fails", "storage_down", "append_unknown_before"}),
     "time_forgotten": (_LATER, _RESTARTS),
     "late_is_sent": (_LATER, {"clock_jump"}),
     "kept_is_sent": (_LATER, {"clock_jump", "power_cut"}),
@@ -68,13 +67,30 @@ def _with_a_lost_answer(plan: Plan) -> Plan:
     return attrs.evolve(plan, faults=(stuck, killed))
 
 
+def _with_trouble_of_a_stale_server(plan: Plan) -> Plan:
+    """Return a plan with a second server, and trouble of the storage while the first one is still there."""
+    draw = Random(f"{plan.seed} a stale server")
+    kind: Any = draw.choice(("storage_down", "append_unknown_before", "append_fails"))
+    at_s = draw.uniform(0.0, 1.5)
+    second = Fault("second_server", at_s=at_s, amount=4.0)
+    trouble = Fault(kind, at_s=at_s + draw.uniform(0.0, 1.0), amount=draw.uniform(0.1, 1.0))
+    return with_one_clock(attrs.evolve(plan, faults=(second, trouble)))
+
+
+MADE: dict[str, Callable[[Plan], Plan]] = {
+    "decisions_forgotten": _with_a_lost_answer,
+    "stale_owner_takes_back": _with_trouble_of_a_stale_server,
+}
+"""Plans that are made for a bug, since its faults must meet."""
+
+
 def _plans(name: str) -> Iterator[Plan]:
     """Yield plans that have what a bug needs. What is rare in plans is put into them."""
     found = 0
     for seed in range(WITHIN * 20):
         plan = draw_plan(seed)
-        if name == "decisions_forgotten":
-            plan = _with_a_lost_answer(plan)
+        if name in MADE:
+            plan = MADE[name](plan)
         for group in NEEDS.get(name, ()):
             if not _words(plan) & group and not group <= _FROM_THE_SEED:
                 plan = _with_one_of(plan, group)
