@@ -234,8 +234,10 @@ class CheckpointStore:
     ) -> None:
         """Keep a tree as a checkpoint of a session. Raises GitFailed, GitMissing."""
         message = json.dumps(note).encode()
-        commit = self.git("commit-tree", tree, given=message, limit_s=limit_s).decode().strip()
-        self.git("update-ref", f"{session_ref(session_id)}/{checkpoint_id}", commit, limit_s=limit_s)
+        commit = self.git("commit-tree", tree, given=message, limit_s=limit_s, low=True).decode().strip()
+        self.git(
+            "update-ref", f"{session_ref(session_id)}/{checkpoint_id}", commit, limit_s=limit_s, low=True
+        )
 
     def find(self, session_id: str, checkpoint_id: str) -> Kept:
         """Return a checkpoint of a session. Raises NoCheckpoint, GitMissing."""
