@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.e2e.world import hubs_of, kinds_of_turn, open_http, wait_processes_gone
 from tests.standin.acp_rig import agent_command
-from tests.support.server import Server, open_server
+from tests.support.server import Server, open_server, runs
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ async def test_a_turn_outlives_the_server_a_conversation_its_hub(place: Path, si
             kinds = kinds_of_turn(device.events(sid), finished["turn_id"])
             assert kinds[-1] == "d:answered" or "complete" in kinds
             hub = hubs_of(server.data)[sid]
-            programs = [one for one in hub.children(recursive=True) if "acp_agent" in " ".join(one.cmdline())]
+            programs = [one for one in hub.children(recursive=True) if runs(one, "acp_agent")]
             assert programs
             hub.kill()
             await wait_processes_gone([hub, *programs])

@@ -27,7 +27,7 @@ from tests.standin.anthropic import StandIn, open_standin, standin_env
 from tests.standin.replies import Answer, Text, ToolUse
 from tests.standin.rig import eventually
 from tests.support.device import Device, Json
-from tests.support.server import Server, open_server, processes_of
+from tests.support.server import Server, open_server, processes_of, runs
 
 START_S = 30.0
 """The first turn of a session starts the program: two seconds, on a busy machine many more."""
@@ -263,7 +263,7 @@ async def start_commands(it: Place, device: Device, sid: str) -> list[psutil.Pro
     await eventually(lambda: all(file.exists() and file.read_text().endswith("\n") for file in files))
     commands = [psutil.Process(int(file.read_text())) for file in files]
     hub = hubs_of(it.server.data)[sid]
-    agents = [child for child in hub.children() if any("claude" in word for word in child.cmdline())]
+    agents = [child for child in hub.children() if runs(child, "claude")]
     assert agents
     return [*commands, *agents, hub]
 

@@ -14,7 +14,7 @@ from tests.e2e.world import hubs_of, kinds_of_turn, story_of
 from tests.standin.openai import OpenAIStandIn, codex_env, open_openai, shell
 from tests.standin.replies import Answer, Text
 from tests.standin.rig import eventually
-from tests.support.server import Server, open_server
+from tests.support.server import Server, open_server, runs
 
 
 @attrs.frozen
@@ -43,8 +43,7 @@ async def open_place(folder: Path) -> AsyncIterator[Place]:
 def programs(data: Path) -> list[psutil.Process]:
     """Return the Codex programs below the hubs of a data folder."""
     children = [child for hub in hubs_of(data).values() for child in hub.children(recursive=True)]
-    living = (child for child in children if child.status() != psutil.STATUS_ZOMBIE)
-    return [child for child in living if "app-server" in child.cmdline()]
+    return [child for child in children if runs(child, "app-server")]
 
 
 async def test_two_devices_see_the_same_and_the_second_decides(place: Path) -> None:

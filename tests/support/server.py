@@ -18,7 +18,7 @@ from builderos.commands.verify import verify
 from storage.postgres.home import HOME_NAME
 from tests.support.device import Device, open_device
 
-__all__ = ["ROOT", "Server", "open_server", "processes_of"]
+__all__ = ["ROOT", "Server", "open_server", "processes_of", "runs"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -159,6 +159,15 @@ def processes_of(data: Path) -> list[psutil.Process]:
         if marked or any(Path(path).is_relative_to(data) for path in files):
             found.append(process)
     return [process for process in found if process.pid != os.getpid()]
+
+
+def runs(process: psutil.Process, word: str) -> bool:
+    """Tell whether a process lives and has a word in its command line. One may end while it is looked at."""
+    try:
+        words = process.cmdline()
+        return process.status() != psutil.STATUS_ZOMBIE and any(word in one for one in words)
+    except (psutil.Error, OSError):
+        return False
 
 
 @asynccontextmanager
