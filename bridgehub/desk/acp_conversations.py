@@ -60,10 +60,17 @@ class _NotTold(Exception):
 
 @attrs.define(eq=False)
 class AcpConversations:
-    """The conversations of one agent. `spec`: what starts it; its hub and its workspace are not used."""
+    """The conversations of one agent.
+
+    Attributes:
+        spec: what starts it; its hub and its workspace are not used.
+        folder: where it starts for a list, in a folder of its own. Nobody else may write there or above: an agent reads
+            settings of its folder and of those above, and runs what they name.
+    """
 
     spec: HubSpec = attrs.field(repr=False)
     new_id: Callable[[], str]
+    folder: str
     command: tuple[str, ...] = (sys.executable, "-m", "bridgehub.desk.acp_program")
     _listed: tuple[DeskConversation, ...] = ()
     _until: float = 0.0
@@ -101,7 +108,7 @@ class AcpConversations:
         return DeskHistory(_session(found), events, mark, memory_of(native_id), bool(told["is_cut"]))
 
     async def _ask_list(self, limit_s: float) -> tuple[DeskConversation, ...] | None:
-        with tempfile.TemporaryDirectory(prefix="builderos-desk-") as folder:
+        with tempfile.TemporaryDirectory(prefix="desk-", dir=self.folder) as folder:
             try:
                 told = await self._ask(None, attrs.evolve(self.spec, workspace=folder), limit_s)
             except _NotTold as error:
@@ -114,8 +121,11 @@ class AcpConversations:
         line = orjson.dumps(None if wanted is None else attrs.asdict(wanted))
         given = encode(attrs.evolve(spec, hub_id=self.new_id())).rstrip(b"\n") + b"\n" + line + b"\n"
         output = b""
-        with trio.move_on_after(limit_s):
-            output = await _run(self.command, given)
+        try:
+            with trio.move_on_after(limit_s):
+                output = await _run(self.command, given)
+        except* (OSError, trio.BrokenResourceError):
+            output = b""  # it cannot be started, or ended before it had read anything
         try:
             told: dict[str, Any] = await trio.to_thread.run_sync(orjson.loads, output)
         except orjson.JSONDecodeError:

@@ -7,6 +7,7 @@ A hub that died between the two left a turn without its second checkpoint; the n
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -140,7 +141,8 @@ class Checkpoints:
 
         def note_taken() -> None:
             nonlocal taken_at
-            taken_at = trio.current_time()
+            # A state that is read once more, after the prompt was sent, may have changes of the agent in it.
+            taken_at = math.inf if saving.taken.is_set() else trio.current_time()
             saving.taken.set()
 
         try:

@@ -100,7 +100,7 @@ class CheckpointStore:
 
     folder: Path
     workspace: str
-    _tree: tuple[object, Repository | None, str] | None = None
+    _tree: tuple[object, str] | None = None
     _finder: RepositoryFinder = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -128,18 +128,24 @@ class CheckpointStore:
 
     def known_tree(self, repository: Repository | None) -> str | None:
         """Return the tree that the index of the last checkpoint makes, if this object wrote both. None otherwise."""
-        if self._tree is None or self._tree[:2] != (stamp_of(self.index), repository):
+        if self._tree is None or self._tree[0] != self._stamp(repository):
             return None
-        return self._tree[2]
+        return self._tree[1]
 
     def note_tree(self, repository: Repository | None, tree: str) -> None:
         """Remember the tree that the index as it is now makes."""
-        self._tree = (stamp_of(self.index), repository, tree)
+        self._tree = (self._stamp(repository), tree)
 
-    def forget_tree(self) -> bool:
-        """Forget it; return whether there was any."""
-        known, self._tree = self._tree, None
-        return known is not None
+    def forget_tree(self) -> None:
+        """Forget it."""
+        self._tree = None
+
+    def _stamp(self, repository: Repository | None) -> object:
+        """Return what the tree comes from: the index, and the person's objects, which hold a part of it."""
+        if repository is None:
+            return stamp_of(self.index), None
+        folder = stamp_of(repository.objects)
+        return stamp_of(self.index), repository, folder and folder[0], stamp_of(f"{repository.objects}/pack")
 
     # ---- git ----
 

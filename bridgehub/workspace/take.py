@@ -57,10 +57,14 @@ class TooMuch(Exception):
 
 @attrs.frozen
 class Snapshot:
-    """The workspace as it is: a tree of the store, and what is not in it."""
+    """The workspace as it is: a tree of the store, and what is not in it.
+
+    `is_known`: the tree is the last checkpoint's, and was not looked at again.
+    """
 
     tree: str
     left_out: Mapping[bytes, str]
+    is_known: bool = False
 
 
 @attrs.define(eq=False)
@@ -249,7 +253,7 @@ def _snapshot(store: CheckpointStore, limits: Limits) -> Snapshot:
         raise
     finally:
         index.unlink(missing_ok=True)
-    return Snapshot(tree, taking.left_out)
+    return Snapshot(tree, taking.left_out, taking.is_same)
 
 
 def take(
@@ -263,17 +267,20 @@ def take(
 ) -> Snapshot:
     """Save the workspace as it is and keep that as a checkpoint of a session. Raises as `snapshot`.
 
-    `on_taken` is called as soon as later changes of the workspace are not in it, before it is kept.
+    `on_taken` is called as soon as later changes of the workspace are not in it, before it is kept. It is called once
+    more if the workspace has to be read again.
     """
     with store.locked(limits.later_s):
         taken = _snapshot(store, limits)
         on_taken()
         try:
             _keep(store, session_id, checkpoint_id, note, taken, limits)
-        except GitFailed:
-            if not store.forget_tree():
+        except GitFailed as exc:
+            if not taken.is_known or exc.status is None:
                 raise
+            store.forget_tree()
             taken = _snapshot(store, limits)  # what was known of the last checkpoint went with it
+            on_taken()
             _keep(store, session_id, checkpoint_id, note, taken, limits)
         return taken
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import os
 import stat
 import urllib.request
 from collections.abc import Iterator
@@ -34,8 +35,10 @@ def upload(server: Server, path: Path, boundary: str) -> str:
         LinkLostError: the server cannot be reached, or its answer makes no sense.
     """
     try:
-        with path.open("rb") as file:
-            told = path.stat()
+        with open(
+            os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb"
+        ) as file:  # a pipe would wait
+            told = os.fstat(file.fileno())
             if not stat.S_ISREG(told.st_mode):
                 raise RefusedError("not_a_file", f"{path} is not a file.")
             if told.st_size > MAX_FILE_BYTES:

@@ -24,7 +24,7 @@ def make_desk(config: Config, data: Path, environment: Mapping[str, str]) -> Des
         if agent.kind in ("claude", "codex")
     }
     acp = {
-        name: AcpConversations(_spec(name, agent, config, data, environment), new_id)
+        name: AcpConversations(_spec(name, agent, config, data, environment), new_id, str(data))
         for name, agent in config.agents.items()
         if isinstance(agent, AcpAgent)
     }

@@ -77,6 +77,7 @@ class Notifier:
     _running: trio.Event = attrs.field(factory=trio.Event)
     _registered: trio.Event = attrs.field(factory=trio.Event)
     _public: str | None = None
+    _secret: str | None = None
 
     @property
     def allowed(self) -> Allowed:
@@ -93,8 +94,10 @@ class Notifier:
         return self._public
 
     async def secret(self) -> str:
-        """Return the secret of the server's own key, made once."""
-        return await self.settle(KEY_NAME, self.new_key())
+        """Return the secret of the server's own key, made once and then remembered: strangers may have it asked for."""
+        if self._secret is None:
+            self._secret = await self.settle(KEY_NAME, self.new_key())
+        return self._secret
 
     async def register(self, channel: NewChannel) -> str | None:
         """Store a channel, and serve it; return its id, or None if there are too many."""

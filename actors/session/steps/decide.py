@@ -70,7 +70,7 @@ def decide(step: Step, given: Input) -> None:
 def _mark_failed(step: Step, detail: str) -> None:
     turn = step.state.turn
     step.state.failed = True  # before the turn's end, so that nothing that waits starts
-    step.state.hub_id, step.state.hub_seq = None, 0
+    step.state.hub_id, step.state.hub_seq, step.state.joined = None, 0, False
     step.cancel_background()
     if turn is not None:
         content = f"the session failed: {detail}"

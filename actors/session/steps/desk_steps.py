@@ -31,6 +31,7 @@ from actors.events.work import ToolFinished, ToolStarted
 from actors.replies import RejectCode
 from actors.session.effects import EndElsewhere, NoteChange, NoteInAudit, StopHub
 from actors.session.inputs import DeskSeen, FoundElsewhere
+from actors.session.state import SessionState
 from actors.session.steps.step import Step
 from bridgehub.desk.records import DESK, Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned, Where
 from bridgehub.protocol.limits import is_flat
@@ -49,6 +50,9 @@ __all__ = [
     "turn_id_of",
     "withdraw_at_desk",
 ]
+
+LIVE_KEPT: Final = 200
+"""Turns of terminals of which it is known that they are in the journal."""
 
 MAX_MESSAGE: Final = 64 * 1024
 MAX_TOOL: Final = 64 * 1024
@@ -229,7 +233,16 @@ def end_at_desk(step: Step, *, was_interrupted: bool) -> None:
         return
     answer = turn.answer
     end = Complete(step.state.message_count, answer.length, answer.sha256())
+    note_live(step.state, turn.turn_id)  # a hub that shares the terminal's program may report it too
     step.end_turn("answered", end, device_id=DESK)
+
+
+def note_live(state: SessionState, turn_id: str) -> None:
+    """Note that a terminal's turn is in the journal, so that it is not taken once more from the record or the hub."""
+    state.live[turn_id] = None
+    state.control_dirty = True
+    while len(state.live) > LIVE_KEPT:
+        del state.live[next(iter(state.live))]
 
 
 def _input(value: Any) -> Any:

@@ -6,22 +6,16 @@ and left out when that record is read (`SessionState.live`). A turn that was rea
 
 from __future__ import annotations
 
-from typing import Final
-
 from actors.events.conversation import Delivery, Notice, TurnStarted, UserMessage
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
-from actors.session.state import SessionState
-from actors.session.steps.desk_steps import MAX_MESSAGE, MAX_TITLE, TERMINAL_FIRST, end_at_desk
+from actors.session.steps.desk_steps import MAX_MESSAGE, MAX_TITLE, TERMINAL_FIRST, end_at_desk, note_live
 from actors.session.steps.step import Step
 from bridgehub.desk.records import DESK
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS
 
 __all__ = ["live_turn_began", "take_live", "take_of_session"]
-
-LIVE_KEPT: Final = 200
-"""Turns that the hub reported and that the agent's record may still tell. It is read twice a second."""
 
 
 def live_turn_began(step: Step, event: hub.TurnBegan) -> None:
@@ -33,7 +27,7 @@ def live_turn_began(step: Step, event: hub.TurnBegan) -> None:
         return
     if state.is_at_desk:
         end_at_desk(step, was_interrupted=True)
-    _note_live(state, turn_id)
+    note_live(state, turn_id)
     if state.turn is not None:
         if state.turn.message_id is not None:
             state.turn.own_turn_id = turn_id
@@ -57,7 +51,7 @@ def take_live(step: Step, event: hub.HubEvent) -> bool:
     assert turn is not None
     match event:
         case hub.PersonSaid():
-            _note_live(step.state, event.of_turn)
+            note_live(step.state, event.of_turn)
             if event.message_id not in turn.steered:
                 _said(step, event.message_id, event.content)
         case hub.PermissionSettled():
@@ -94,10 +88,3 @@ def _said(step: Step, message_id: str, content: str) -> None:
     step.emit_in_turn(UserMessage(message_id, content[:MAX_MESSAGE]), device_id=DESK)
     step.emit_in_turn(Delivery(message_id, "handed"))
     step.emit_in_turn(Delivery(message_id, "consumed"))
-
-
-def _note_live(state: SessionState, turn_id: str) -> None:
-    state.live[turn_id] = None
-    state.control_dirty = True
-    while len(state.live) > LIVE_KEPT:
-        del state.live[next(iter(state.live))]

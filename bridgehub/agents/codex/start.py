@@ -23,6 +23,7 @@ import trio
 from bridgehub.agents.codex.errors import (
     CallRefused,
     CodexDoesNotListen,
+    CodexError,
     CodexExited,
     CodexMissing,
     NotResumed,
@@ -53,6 +54,9 @@ __all__ = [
 ]
 
 _log = logging.getLogger("builderos.bridgehub")
+
+JOIN_DAEMON_S = 3.0
+"""How long a terminal's program may take to let us in, seconds; 0.1 s seen. Then our own is started."""
 
 _PACKAGE = "codex_cli_bin"
 _CLIENT = {"name": "builderos", "title": "BuilderOS Mobile", "version": "1"}
@@ -200,15 +204,23 @@ async def join_daemon(spec: HubSpec, thread: Thread) -> Program | None:
     """
     if thread.thread_id is None or thread.fork_after is not None:
         return None
+    with trio.move_on_after(
+        JOIN_DAEMON_S
+    ):  # it may be stopped, and then accepts a connection and says nothing
+        return await _join_daemon(spec, thread.thread_id)
+    return None
+
+
+async def _join_daemon(spec: HubSpec, thread_id: str) -> Program | None:
     program = await join_program(daemon_socket(codex_home(spec.env)))
     if program is None:
         return None
     has_it = False
     try:
-        await initialize(program, spec.start_s)
-        with suppress(CallRefused):  # an older program
+        with suppress(CodexError):  # an older program, or one that does not answer as it should
+            await initialize(program, spec.start_s)
             loaded = await program.call("thread/loaded/list", {})
-            has_it = thread.thread_id in loaded.each("data")
+            has_it = thread_id in loaded.each("data")
     finally:
         if not has_it:
             await program.aclose()

@@ -192,7 +192,9 @@ class DeskChanges:
             registry = self.registries[name]
             stamp = registry.stamp()
             known = self._known.get(name)
-            if known is None or known[0] != stamp:
+            if (
+                known is None or stamp is None or known[0] != stamp or known[1]
+            ):  # a killed program leaves its mark
                 known = self._known[name] = (stamp, registry.live())
             for one in watched:
                 if one.agent == name:

@@ -63,6 +63,8 @@ def test_a_session_hears_only_of_what_changed(tmp_path: Path) -> None:
         assert looked(changes, watched) == (True, False)
         assert watched.where == TERMINAL
         assert looked(changes, watched) == (False, False)
+        world.live = {}  # it was killed, and its mark stays
+        assert looked(changes, watched) == (True, False)
         (tmp_path / "record").unlink()
         assert looked(changes, watched) == (False, True)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import bridgehub.workspace.git
+from bridgehub.workspace.git import GitFailed
 from bridgehub.workspace.prune import forget_session
 from bridgehub.workspace.store import CheckpointStore
 from bridgehub.workspace.take import Limits, take
@@ -85,6 +86,24 @@ def test_a_repository_that_begins_later_counts(store: CheckpointStore) -> None:
     (store.folder / "info" / "exclude").unlink()
     names = store.git("ls-tree", "--name-only", save(store, "c3")).decode().split()
     assert names == ["a.txt", "kept.log", "left.tmp"]
+
+
+def test_what_is_read_again_says_so(store: CheckpointStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    take(store, "s", "c1", {}, LIMITS)
+    tree = store.find("s", "c1").tree
+    (store.folder / "objects" / tree[:2] / tree[2:]).unlink()
+    take(store, "s", "c2", {}, LIMITS, on_taken=lambda: taken.append("c2"))
+    assert taken == ["c2", "c2"]
+
+    def full(*_: object) -> None:
+        raise GitFailed("update-ref", 1, "no space")
+
+    monkeypatch.setattr(CheckpointStore, "keep", full)
+    (Path(store.workspace) / "a.txt").write_text("b\n")
+    with pytest.raises(GitFailed):
+        take(store, "s", "c3", {}, LIMITS, on_taken=lambda: taken.append("c3"))
+    assert taken == ["c2", "c2", "c3"], "a failure that has another cause is not tried again"
 
 
 def test_a_tree_that_was_cleared_away_is_made_again(store: CheckpointStore) -> None:

@@ -38,6 +38,7 @@ async def test_files_arrive_byte_for_byte(tmp_path: Path) -> None:
 
 async def test_what_cannot_go_is_refused_in_words(tmp_path: Path) -> None:
     async with open_server(tmp_path) as server:
+        os.mkfifo(tmp_path / "pipe")
         long = tmp_path / "long"
         with long.open("wb") as file:
             file.truncate(uploads.MAX_FILE_BYTES + 1)
@@ -45,6 +46,7 @@ async def test_what_cannot_go_is_refused_in_words(tmp_path: Path) -> None:
             (tmp_path / "nothing", "No such file"),
             (tmp_path, "Is a directory"),
             (Path("/dev/null"), "is not a file"),
+            (tmp_path / "pipe", "is not a file"),
             (long, "over 50 MB"),
         ):
             with pytest.raises(RefusedError, match=words):

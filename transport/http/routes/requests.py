@@ -81,7 +81,9 @@ class ActRoutes:
 
     async def act(self, request: Request) -> Response:
         """Give the answer of a signed address, if its channel still has buttons."""
-        act = act_of(request.url.query, await self.notifier.secret())
+        if not any(topic.actions for topic in self.notifier.settings.ntfy.values()):
+            raise HttpError(401, "unauthorized", "This button is not valid any more.")
+        act = act_of(request.scope["query_string"].decode("latin-1"), await self.notifier.secret())
         if act is None or act.until_ms <= self.deps.clock() or not self._has_buttons(act.channel_id):
             raise HttpError(401, "unauthorized", "This button is not valid any more.")
         # The signature is over this very answer, so a denial may also be one of a folder's trust.

@@ -120,8 +120,9 @@ class Elsewhere:
                 turn_id, first = message.params.inner("turn").text("id"), None
             elif message.method == "item/started" and first is None:
                 first = message.params.inner("item")
-            elif message.method == "turn/completed" and first is None:
-                first = Fields()
+            elif message.method == "turn/completed" and turn_id:
+                first = first or Fields()
+                break  # what follows is another turn, which is in the record
         if not turn_id or first is None:
             return None
         said = said_in(first) if first.text("type") == "userMessage" else None

@@ -38,6 +38,14 @@ def test_a_turn_of_the_terminal_streams_and_takes_messages_of_devices() -> None:
     assert core.hear(hub.TurnDone(LIVE)) == ["d:answered", "complete", *NEXT]
 
 
+def test_a_turn_that_was_read_from_the_record_is_not_taken_from_the_hub() -> None:
+    core = in_phase("idle")
+    core.give(seen(core, *turn("native")))
+    assert core.state.turn is None
+    core.reload()
+    assert core.hear(BEGAN) == []
+
+
 def test_a_new_link_leaves_the_turn_running() -> None:
     core = in_live_turn()
     core.give(core.ready("another"))
@@ -91,7 +99,7 @@ def test_the_record_does_not_tell_again_what_the_hub_told() -> None:
     core.hear(hub.TurnDone(LIVE))
     assert list(core.state.live) == [LIVE]
     core.give(seen(core, *turn("next")))
-    assert list(core.state.live) == [LIVE], "its last rows may come late"
+    assert list(core.state.live) == [LIVE, "desk-next"], "the last rows of each may come late"
 
 
 def test_a_turn_that_the_record_told_first_stays_the_records() -> None:

@@ -47,6 +47,13 @@ def test_a_turn_without_a_message_begins_with_what_the_agent_does() -> None:
     assert between.begun() == BeganAtDesk("desk-t", None)
 
 
+def test_of_two_turns_the_first_begins() -> None:
+    between = Elsewhere(OURS)
+    for one in (started("a"), said("first"), told("turn/completed"), started("b"), said("second")):
+        between.keep(one)
+    assert between.begun() == BeganAtDesk("desk-a", "first")
+
+
 def test_threads_of_others_are_dropped_with_their_questions() -> None:
     between = Elsewhere(OURS)
     between.keep(started("t"))
