@@ -16,7 +16,7 @@ from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.codex_files import CodexFiles
 from bridgehub.desk.lines import NotReadable
 from bridgehub.desk.live.claude_live import live_programs
-from bridgehub.desk.live.codex_live import thread_writer
+from bridgehub.desk.live.codex_live import CodexWriters
 from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark
 from bridgehub.desk.turns import RowParts, Turns
 
@@ -62,7 +62,7 @@ def look_at_claude(
 
 def look_at_codex(
     files: CodexFiles,
-    home: Path,
+    writers: CodexWriters,
     thread_id: str,
     mark: DeskMark | None,
     *,
@@ -73,7 +73,7 @@ def look_at_codex(
     path = files.find(thread_id)
     if path is None:
         return DeskLook()
-    where = thread_writer(home, thread_id)
+    where = writers.of(thread_id)
     if mark is None or mark.native_id != thread_id:
         mark = DeskMark(thread_id)
     try:

@@ -26,7 +26,7 @@ from bridgehub.desk.history import DeskHistory, NoSuchSession
 from bridgehub.desk.lines import NotReadable, whole_size
 from bridgehub.desk.live.changes import ClaudeRegistry, CodexRegistry, DeskChanges, Registry, Watched
 from bridgehub.desk.live.claude_live import live_programs
-from bridgehub.desk.live.codex_live import live_threads, thread_writer
+from bridgehub.desk.live.codex_live import CodexWriters, live_threads
 from bridgehub.desk.live.processes import end_politely
 from bridgehub.desk.looking import look_at_claude, look_at_codex
 from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark, DeskSession, Where
@@ -72,12 +72,14 @@ class _Program:
     lock: threading.Lock = attrs.field(factory=threading.Lock)
     claude: ClaudeFiles = attrs.field(init=False)
     codex: CodexFiles = attrs.field(init=False)
+    writers: CodexWriters = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         env = dict(self.agent.env)
         home = env.get("CODEX_HOME") or os.path.join(env.get("HOME") or str(Path.home()), ".codex")
         self.claude = ClaudeFiles(config_folder(env), self.now_ms)
         self.codex = CodexFiles(Path(home))
+        self.writers = CodexWriters(Path(home))
 
     @property
     def is_claude(self) -> bool:
@@ -161,7 +163,8 @@ class _Program:
         thread = memory.get("thread_id")
         if not isinstance(thread, str) or not row_id(thread):
             return None
-        found = thread_writer(self.codex.home, thread)
+        with self.lock:
+            found = self.writers.of(thread)
         return None if found is not None and found.can_join else found
 
     def look(
@@ -180,7 +183,7 @@ class _Program:
             thread = memory.get("thread_id")
             if not isinstance(thread, str):
                 return DeskLook()
-            return look_at_codex(self.codex, self.codex.home, thread, mark, is_open=is_open, known=known)
+            return look_at_codex(self.codex, self.writers, thread, mark, is_open=is_open, known=known)
 
 
 def _ids(conversation: str, memory: Mapping[str, Any]) -> tuple[str, ...]:

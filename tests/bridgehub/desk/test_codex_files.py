@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.live.codex_live import live_threads
+from bridgehub.desk.live.codex_live import CodexWriters, live_threads
 from bridgehub.desk.looking import look_at_codex
 from bridgehub.desk.records import Began, Ended, Said, ToolCalled
 from bridgehub.desk.turns import Turns
@@ -42,11 +42,11 @@ def test_list_and_history_of_a_rollout(tmp_path: Path) -> None:
 def test_look_leaves_turns_out_that_began_here(tmp_path: Path) -> None:
     path = rollout(tmp_path, ONE, ("from the phone", "Hi."), ours=True)
     files = CodexFiles(tmp_path)
-    first = look_at_codex(files, tmp_path, ONE, None, is_open=False)
+    first = look_at_codex(files, CodexWriters(tmp_path), ONE, None, is_open=False)
     assert first.events == ()
     more = rollout(tmp_path / "other", ONE, ("from the desk", "Hello."))
     path.write_bytes(path.read_bytes() + more.read_bytes().partition(b"\n")[2])
-    second = look_at_codex(files, tmp_path, ONE, first.mark, is_open=False)
+    second = look_at_codex(files, CodexWriters(tmp_path), ONE, first.mark, is_open=False)
     assert [type(one) for one in second.events][:1] == [Began]
     assert isinstance(second.events[-1], Ended)
 
@@ -90,7 +90,7 @@ def test_the_newest_name_of_a_thread_is_its_title(tmp_path: Path) -> None:
     assert [one.title for one in files.sessions()[0]] == ["Second"]
     with index.open("a") as file:
         file.write(f'{{"id":"{ONE}","thread_name":"Third"}}\n')
-    first = look_at_codex(files, tmp_path, ONE, None, is_open=False)
+    first = look_at_codex(files, CodexWriters(tmp_path), ONE, None, is_open=False)
     assert (first.title, first.mark and first.mark.title) == ("", "Third"), (
         "the first look does not report an old name"
     )
