@@ -34,7 +34,7 @@ from transport.push.acts import ButtonAct, act_of
 from transport.push.senders.apns import Apns, read_key
 from transport.push.senders.command import CommandSender
 from transport.push.senders.endpoints import Allowed, is_public, origin_parts
-from transport.push.senders.ntfy import Buttons, Ntfy, Topic
+from transport.push.senders.ntfy import MAX_BYTES, Buttons, Ntfy, Topic
 from transport.push.senders.sending import Card
 from transport.push.senders.services import Services, open_services
 from transport.push.senders.web_push import MAX_PLAIN, WebPush, key_of, public_key, seal, unpadded
@@ -308,6 +308,8 @@ async def test_ntfy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         assert (await ntfy.send(channel("ntfy"), CARD)).status == 200
         assert (await ntfy.send(channel("ntfy"), attrs.evolve(CARD, settled=True))).status == 200
         assert (await ntfy.send(channel("ntfy", label="other"), CARD)).status is None
+        long = attrs.evolve(CARD, body="\U0001f600" * (MAX_BYTES // 4 + 1))
+        assert (await ntfy.send(channel("ntfy"), long)).status == 413, "its server would hide the text"
     (method, path, token, body), cleared = got
     assert (method, path, token) == ("POST", "/", "Bearer tk_1")
     told = orjson.loads(body)

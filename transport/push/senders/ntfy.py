@@ -16,9 +16,12 @@ from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 from transport.push.settings import NtfySettings
 
-__all__ = ["Buttons", "Ntfy", "Topic"]
+__all__ = ["MAX_BYTES", "Buttons", "Ntfy", "Topic"]
 
 _PRIORITY: Final = {"high": 4, "normal": 3, "low": 2}
+
+MAX_BYTES: Final = 4_000
+"""Of a message. Servers take 4,096 by default, and make a longer one a file that its card does not show."""
 
 _OLD_SERVER: Final = "this ntfy server is older than 2.16 and cannot replace messages"
 
@@ -79,6 +82,8 @@ class Ntfy:
         topic = self.topics.get(channel.label)
         if topic is None:
             return ServiceAnswer(None, "the config has no such topic")
+        if len(card.body.encode()) > MAX_BYTES:
+            return ServiceAnswer(413, "the message is too long")
         base, name = topic.place
         headers = {"Host": urlsplit(base).netloc, "Content-Type": "application/json"}
         if topic.token is not None:
