@@ -103,7 +103,7 @@ class AcpConversations:
         except _NotTold as error:
             log.warning("desk: a conversation of %s cannot be read: %s", self.spec.agent, error)
             raise NoSuchSession(native_id) from error
-        events: list[DeskEvent] = [_KINDS[kind](**fields) for kind, fields in told["events"]]
+        events = await trio.to_thread.run_sync(_events, told["events"])
         mark = DeskMark(native_id)
         return DeskHistory(_session(found), events, mark, memory_of(native_id), bool(told["is_cut"]))
 
@@ -173,6 +173,11 @@ async def _run(command: tuple[str, ...], given: bytes) -> bytes:
             if len(output) > MAX_ANSWER:
                 nursery.cancel_scope.cancel(reason="the answer is too long")
     return bytes(output)
+
+
+def _events(told: list[tuple[str, dict[str, Any]]]) -> list[DeskEvent]:
+    """Return the events of an answer. There may be very many: use a thread."""
+    return [_KINDS[kind](**fields) for kind, fields in told]
 
 
 def _session(one: DeskConversation) -> DeskSession:

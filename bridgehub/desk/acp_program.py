@@ -21,6 +21,7 @@ from bridgehub.agents.codex.errors import CodexError
 from bridgehub.desk.records import Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import read_time
 from bridgehub.protocol.codec import decode_spec
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.events import TextPiece, ToolBegan, ToolEnded
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.trust.gate import may_load
@@ -71,7 +72,7 @@ async def _run(spec: HubSpec, wanted: DeskConversation | None) -> None:
         try:
             told = await answer(spec, wanted)
         except* CodexError as group:
-            told = {"error": str(_first(group))}
+            told = {"error": type(unwrap(group)).__name__}  # its text may hold the program's last words
         except* trio.TooSlowError:
             told = {"error": "it took too long"}
         nursery.cancel_scope.cancel(reason="it is answered")
@@ -94,11 +95,6 @@ async def _wait_for_signal(scope: trio.CancelScope) -> None:
         async for _ in signals:
             scope.cancel(reason="told to end")
             return
-
-
-def _first(group: BaseExceptionGroup[CodexError]) -> CodexError:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def main() -> None:
