@@ -15,7 +15,7 @@ import trio
 
 from bridgehub.agents.base import BeganAtDesk, SelfStarter
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
+from bridgehub.protocol.events import HubEvent, Joined, TaskBegan, TaskEnded
 from bridgehub.protocol.messages import Prompt, WarmUp
 
 __all__ = ["BetweenTurns"]
@@ -41,6 +41,8 @@ class BetweenTurns:
     tell: Callable[[HubEvent], Awaitable[None]]
     on_change: Callable[[], object]
     background: dict[str, str | None] = attrs.field(factory=dict)
+    _is_joined: bool = False
+    """Whether terminals share the agent's program, as last reported."""
     _to_stop: deque[str] = attrs.field(factory=deque)
     _stop_came: trio.Event = attrs.field(factory=trio.Event)
 
@@ -78,8 +80,10 @@ class BetweenTurns:
         await self.tell(event)
 
     def note(self, event: HubEvent) -> None:
-        """Take note of a task in the background that begins or ends."""
-        if isinstance(event, TaskBegan) and event.background:
+        """Take note of a task in the background that begins or ends, and of terminals that join or leave."""
+        if isinstance(event, Joined):
+            self._is_joined = event.is_joined
+        elif isinstance(event, TaskBegan) and event.background:
             self.background[event.task_id] = event.turn_id
             self.on_change()
         elif isinstance(event, TaskEnded) and event.task_id in self.background:
@@ -106,7 +110,9 @@ class BetweenTurns:
             await self._stop(driver, task_id)
 
     async def lose_all(self) -> None:
-        """Say that everything in the background has ended: the agent's program is gone."""
+        """Say that everything in the background has ended, and that no terminal is there: the agent's program is gone."""
+        if self._is_joined:
+            await self.tell_and_note(Joined(None, is_joined=False))
         for task_id in tuple(self.background):
             await self.tell_and_note(TaskEnded(None, task_id, "cancelled"))
 

@@ -16,7 +16,7 @@ import trio
 from bridgehub.agents.base import AgentDriver, Sink, Tell, Warmable
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.events import AgentOffered, HubEvent, TaskEnded
+from bridgehub.protocol.events import AgentOffered, HubEvent, Joined, TaskEnded
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import Decided, History, Prompt
 
@@ -88,7 +88,7 @@ class _WarmSink:
 
     async def emit(self, event: HubEvent) -> None:
         await trio.lowlevel.checkpoint()
-        if isinstance(event, AgentOffered | TaskEnded):  # the rest is reported again in the turn
+        if isinstance(event, AgentOffered | TaskEnded | Joined):  # the rest is reported again in the turn
             await self.tell(event)
 
     async def ask(

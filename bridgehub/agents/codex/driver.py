@@ -51,7 +51,7 @@ from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.errors import unwrap
-from bridgehub.protocol.events import AgentOffered, Noticed, SettingsTold, TurnDone, TurnFailed
+from bridgehub.protocol.events import AgentOffered, Joined, Noticed, SettingsTold, TurnDone, TurnFailed
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 from bridgehub.protocol.messages import Decided, Prompt, Steer
 from bridgehub.trust.gate import Settled, settle
@@ -179,6 +179,7 @@ class CodexDriver:
         if session is None or self._starting is not None or not title or title == self._named:
             await trio.lowlevel.checkpoint()
             return
+        session.between.elsewhere.own_title = title
         await session.program.call("thread/name/set", {"threadId": session.thread_id, "name": title})
         self._named = title
 
@@ -209,10 +210,12 @@ class CodexDriver:
             await program.aclose()
 
     async def _lose(self, tell: Tell) -> None:
-        """End the program, and report that its background commands have ended."""
+        """End the program, and report that its background commands have ended and that no terminal shares it."""
         session = self._session
         await self.aclose()
         if session is not None:
+            if session.between.is_joined:
+                await tell(Joined(None, is_joined=False))
             session.commands.background.lose()
             await session.commands.background.tell_ended(tell)
 
@@ -222,7 +225,7 @@ class CodexDriver:
         try:
             end = await self._run(prompt, sink)
         except* PromptNotTaken:
-            await self.aclose()
+            await self._lose(sink.emit)
         except* CodexError as group:
             end = _failed(prompt.turn_id, unwrap(group))
         return end

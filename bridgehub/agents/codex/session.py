@@ -59,6 +59,10 @@ def _setting(event: trio.Event) -> Iterator[None]:
         event.set()
 
 
+ANSWER_S = 2.0
+"""How long an answer to a question may take to be written, seconds, once nobody waits for it any more."""
+
+
 @attrs.define(eq=False)
 class CodexSession:
     """A warm program with its thread. One turn at a time. After an error, close it."""
@@ -333,7 +337,9 @@ class CodexSession:
                 await self._steer_note(turn, decided.note, at)
             if agent is None and question.item_id:
                 turn.answered[question.item_id] = decided.decision in ("allow", "allow_session")
-            await self.program.answer(request, answer_of(request, question, decided))
+            # Half an answer would be nonsense to the program, and the end of it for all who share it.
+            with trio.move_on_after(ANSWER_S, shield=True):
+                await self.program.answer(request, answer_of(request, question, decided))
 
     async def _steer_note(self, turn: CodexTurn, note: str, at: tuple[str, str]) -> None:
         """Send the reason for a refusal. A refusal has no field for it, so it goes as a message of the person.

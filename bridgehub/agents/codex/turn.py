@@ -98,8 +98,8 @@ class CodexTurn:
         await trio.lowlevel.checkpoint()
         if self.consumed or self.own_call is not None or not self.codex_id:
             return True
-        await self.replied.wait()  # Codex answers before the turn begins
-        return self.wanted_id in ("", self.codex_id)
+        # Codex answers before our turn begins, and its answers are taken as they are read: before this message was.
+        return self.replied.is_set() and self.wanted_id in ("", self.codex_id)
 
     def deadline(self) -> float:
         """Return until when the next message is waited for: without end, unless only agents are missing."""

@@ -7,15 +7,17 @@ from pathlib import Path
 import attrs
 import trio
 
-from bridgehub.agents.base import Sink, Tell
+from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.protocol.events import (
     Checkpointed,
     HubEvent,
+    Joined,
     TaskBegan,
     TaskEnded,
     TextPiece,
     TurnBegan,
     TurnDone,
+    TurnFailed,
     TurnStopped,
 )
 from bridgehub.protocol.messages import InterruptTurn, Prompt, Reported, StopTask
@@ -87,6 +89,24 @@ async def test_a_background_task_that_is_ended_wakes_nobody(tmp_path: Path) -> N
         (ended,) = await reader.read_until(TaskEnded)
         assert ended.event == TaskEnded(None, task_id, "cancelled")
         assert TurnBegan not in kinds(await reader.turn("t2", "hello"))
+
+
+@attrs.define(eq=False)
+class SharedDriver(WakingDriver):
+    """A driver whose program is shared by a terminal and ends in its turn."""
+
+    async def run_turn(self, prompt: Prompt, sink: Sink) -> TurnEnd:
+        await sink.emit(Joined(None, is_joined=True))
+        return TurnFailed(prompt.turn_id, "agent_exited", "it ended", retryable=True)
+
+
+async def test_terminals_that_shared_a_program_go_with_it(tmp_path: Path) -> None:
+    driver = SharedDriver(begin_task)
+    async with open_hub(tmp_path, lambda spec: driver) as opened:
+        reader = await opened.reader()
+        told = [item.event for item in await reader.turn("t1", "x")]
+        joined = [one.is_joined for one in told if isinstance(one, Joined)]
+        assert joined == [True, False]
 
 
 async def test_stopping_a_turn_ends_only_its_own_background(tmp_path: Path) -> None:

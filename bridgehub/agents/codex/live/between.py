@@ -31,7 +31,8 @@ class BetweenCodexTurns:
     commands: CodexCommands
     socket: str | None
     elsewhere: Elsewhere = attrs.field(init=False)
-    _is_joined: bool = False
+    is_joined: bool = False
+    """Whether terminals share the program, as last reported."""
 
     def __attrs_post_init__(self) -> None:
         self.elsewhere = Elsewhere(self.thread_id)
@@ -40,7 +41,7 @@ class BetweenCodexTurns:
     @property
     def is_shared(self) -> bool:
         """Whether the program must not be restarted for us: others use it too."""
-        return self._is_joined or not self.program.is_own
+        return self.is_joined or not self.program.is_own
 
     async def wait(self, tell: Tell) -> BeganAtDesk | None:
         """Report what happens. Return the turn that a terminal began; None once the program has ended."""
@@ -79,13 +80,14 @@ class BetweenCodexTurns:
         while True:  # noqa: ASYNC913 - waits for a client, or between two looks
             while not self.elsewhere.was_heard:
                 await self.elsewhere.wait()
+            self.elsewhere.was_heard = False  # who acts from now on is looked for again
             found = None
             if self.socket is not None and self.program.is_own:
                 found = await trio.to_thread.run_sync(clients_of, self.socket)
             is_joined = found is not None and found > 1
-            if is_joined != self._is_joined:
-                self._is_joined = is_joined
+            if is_joined != self.is_joined:
                 await tell(Joined(None, is_joined))
-            self.elsewhere.was_heard = is_joined
+                self.is_joined = is_joined
             if is_joined:
+                self.elsewhere.was_heard = True
                 await trio.sleep(LOOK_AT_CLIENTS_S)

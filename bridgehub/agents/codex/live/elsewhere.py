@@ -51,6 +51,7 @@ class Elsewhere:
         is_lost: whether more came than is kept. The program must be restarted.
         title: the newest title that somebody gave the thread; empty: none.
         was_heard: whether another client did anything since this was last cleared.
+        own_title: the title that we gave the thread last, until another one is heard of.
     """
 
     thread_id: str
@@ -58,6 +59,7 @@ class Elsewhere:
     is_lost: bool = False
     title: str = ""
     was_heard: bool = False
+    own_title: str = ""
     _foreign: dict[str, None] = attrs.field(factory=dict)
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
@@ -78,8 +80,10 @@ class Elsewhere:
         """Take a title that somebody gave the thread. Return whether it was that."""
         if told.method != "thread/name/updated" or told.params.text("threadId") != self.thread_id:
             return False
-        self.title = clean_text(told.params.text("threadName"))
-        self._news.unpark_all()
+        title = clean_text(told.params.text("threadName"))
+        if title != self.own_title:  # or it is the echo of ours, which may come after a newer one
+            self.title, self.own_title = title, ""
+            self._news.unpark_all()
         return True
 
     def keep(self, told: Notification | ServerRequest) -> bool:

@@ -10,7 +10,7 @@ import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
-from bridgehub.protocol.events import AgentOffered, Consumed, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.events import AgentOffered, Consumed, Joined, Noticed, TextPiece, TurnDone, TurnFailed
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import History, PastMessage, Prompt, Steer
 from tests.standin.driver_rig import TURN_S
@@ -326,3 +326,16 @@ async def test_a_closed_driver_leaves_nothing_and_works_again(tmp_path: Path) ->
         await _close(driver, rig)
         await rig.turn(driver, "two")
         assert rig.standin.requests[-1].user_texts == ("one", "two")
+
+
+async def test_a_program_that_ended_is_shared_by_no_terminal(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig:
+        driver = rig.driver()
+        await rig.turn(driver, "first")
+        assert driver._session is not None
+        driver._session.between.is_joined = True
+        for process in rig.programs():
+            process.kill()
+        end, sink = await rig.turn(driver, "second")
+        assert isinstance(end, TurnDone)
+        assert sink.of(Joined) == [Joined(None, is_joined=False)]

@@ -76,6 +76,15 @@ def test_a_title_is_noted_of_the_own_thread_only() -> None:
     assert between.title == "A trip"
 
 
+def test_the_echo_of_an_own_title_is_no_news() -> None:
+    between = Elsewhere(OURS, own_title="Ours")
+    between.keep(told("thread/name/updated", threadName="Ours"))
+    assert between.title == ""
+    for title in ("Theirs", "Ours"):
+        between.keep(told("thread/name/updated", threadName=title))
+        assert between.title == title
+
+
 def test_words_of_others_are_told_by_their_ids() -> None:
     assert [said_by_others(Fields({"clientId": one})) for one in ("uuid", "turn/message", "", None)] == [
         True,
