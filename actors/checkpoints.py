@@ -8,7 +8,7 @@ from actors.events.codec import decode_row
 from actors.events.session import Checkpoint
 from actors.ports import Journal
 
-__all__ = ["Around", "checkpoints_around", "first_checkpoint"]
+__all__ = ["Around", "checkpoints_around"]
 
 PAGE_ROWS = 200
 
@@ -36,10 +36,3 @@ async def checkpoints_around(journal: Journal, session_id: str, turn_id: str) ->
             break
         before = rows[0].seq
     return Around(found.get("before"), found.get("after"))
-
-
-async def first_checkpoint(journal: Journal, session_id: str, after_seq: int = 0) -> tuple[int, str] | None:
-    """Return the first checkpoint behind a place: its seq and its id. Raises StorageError."""
-    rows = await journal.read(session_id, after_seq, 1, kinds={Checkpoint.kind})
-    event = decode_row(rows[0]).event if rows else None
-    return (rows[0].seq, event.checkpoint_id) if isinstance(event, Checkpoint) else None

@@ -45,8 +45,13 @@ def test_everything_that_it_may_say() -> None:
         "none",
     ]
     assert (push.is_fallback("ntfy", "phone"), push.is_fallback("command", "me")) == (True, False)
-    assert push.has_channels
-    assert not parse_config("").push.has_channels
+    bare = parse_config("").push
+    assert [set(push.ntfy), set(push.command), set(bare.ntfy), set(bare.command)] == [
+        {"phone"},
+        {"me"},
+        set(),
+        set(),
+    ]
 
 
 @pytest.mark.parametrize(

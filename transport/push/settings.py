@@ -91,11 +91,6 @@ class PushSettings:
     command: Mapping[str, CommandSettings] = attrs.field(factory=dict)
     permission_timeout_s: float | None = None
 
-    @property
-    def has_channels(self) -> bool:
-        """Return whether the config itself has channels."""
-        return bool(self.ntfy or self.command)
-
     def detail_of(self, kind: str, name: str) -> Detail:
         """Return how much a card of this kind of channel says; `name` is that of its table."""
         if kind == "apns":

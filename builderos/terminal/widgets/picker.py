@@ -83,11 +83,6 @@ class Picker(ModalScreen[Any]):
         self._input.focus()
         self._fill(ranked(self._rows, ""))
 
-    def set_rows(self, rows: Sequence[PickerRow]) -> None:
-        """Show other rows."""
-        self._rows = list(rows)
-        self._fill(ranked(self._rows, self._input.value))
-
     def _fill(self, rows: Sequence[PickerRow]) -> None:
         self._shown = list(rows)
         self._list.clear_options()

@@ -150,10 +150,6 @@ class Wire:
         self._waiting[follow.session_id] = follow
         self._write(follow.attach_frame())
 
-    def parked(self, session_id: str) -> Follow | None:
-        """Return the session with messages that wait, to show it."""
-        return self._waiting.get(session_id)
-
     def wake(self) -> None:
         """Doubt the connection: the machine slept, or the process was stopped."""
         self._again.set()
