@@ -25,6 +25,7 @@ from typing import Any
 
 import attrs
 
+from bridgehub.workspace.commits import IDENTITY, CommitWriter
 from bridgehub.workspace.git import GitFailed, git_environment, run_git
 from bridgehub.workspace.repository import Repository, RepositoryFinder, stamp_of
 
@@ -48,12 +49,6 @@ _CONFIG = (
     *("-c", "core.protectNTFS=false", "-c", "core.protectHFS=false", "-c", "commit.gpgSign=false"),
     *("-c", "core.logAllRefUpdates=false", "-c", "core.sparseCheckout=false", "-c", "core.attributesFile="),
 )
-_IDENTITY = {
-    "GIT_AUTHOR_NAME": "builderos",
-    "GIT_AUTHOR_EMAIL": "checkpoints@localhost",
-    "GIT_COMMITTER_NAME": "builderos",
-    "GIT_COMMITTER_EMAIL": "checkpoints@localhost",
-}
 
 
 class StoreBusy(Exception):
@@ -102,9 +97,11 @@ class CheckpointStore:
     workspace: str
     _tree: tuple[object, str] | None = None
     _finder: RepositoryFinder = attrs.field(init=False)
+    _commits: CommitWriter = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._finder = RepositoryFinder(self.workspace)
+        self._commits = CommitWriter(self.folder)
 
     @classmethod
     def of(cls, root: str, workspace: str) -> CheckpointStore:
@@ -180,7 +177,7 @@ class CheckpointStore:
     def environment(self, index: Path | None = None) -> dict[str, str]:
         """Return the environment of git on the store."""
         more = {} if index is None else {"GIT_INDEX_FILE": str(index)}
-        return git_environment({**_IDENTITY, **more})
+        return git_environment({**IDENTITY, **more})
 
     # ---- making it ----
 
@@ -236,14 +233,29 @@ class CheckpointStore:
     # ---- keeping and finding ----
 
     def keep(
-        self, session_id: str, checkpoint_id: str, tree: str, note: Mapping[str, Any], limit_s: float
+        self,
+        session_id: str,
+        checkpoint_id: str,
+        tree: str,
+        note: Mapping[str, Any],
+        limit_s: float,
+        *,
+        is_new: bool = True,
     ) -> None:
-        """Keep a tree as a checkpoint of a session. Raises GitFailed, GitMissing."""
+        """Keep a tree as a checkpoint of a session. Call it with the store locked.
+
+        `is_new`: git has just written or found the tree.
+
+        Raises GitFailed, GitMissing, OSError.
+        """
         message = json.dumps(note).encode()
+        ref = f"{session_ref(session_id)}/{checkpoint_id}"
+        if self._commits.can_write(tree, is_new=is_new):
+            self._commits.write(ref, tree, message)
+            return
         commit = self.git("commit-tree", tree, given=message, limit_s=limit_s, low=True).decode().strip()
-        self.git(
-            "update-ref", f"{session_ref(session_id)}/{checkpoint_id}", commit, limit_s=limit_s, low=True
-        )
+        self.git("update-ref", ref, commit, limit_s=limit_s, low=True)
+        self._commits.note_found(tree)
 
     def find(self, session_id: str, checkpoint_id: str) -> Kept:
         """Return a checkpoint of a session. Raises NoCheckpoint, GitMissing."""

@@ -294,4 +294,5 @@ def _keep(
     limits: Limits,
 ) -> None:
     left = store.write_left_out(taken.left_out, limits.later_s)
-    store.keep(session_id, checkpoint_id, taken.tree, {**note, "left": left}, limits.later_s)
+    told = {**note, "left": left}
+    store.keep(session_id, checkpoint_id, taken.tree, told, limits.later_s, is_new=not taken.is_known)

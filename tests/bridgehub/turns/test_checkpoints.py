@@ -65,9 +65,9 @@ async def test_a_prompt_waits_for_the_state_and_not_for_its_keeping(
     may_keep = threading.Event()
     keep = CheckpointStore.keep
 
-    def keep_once_told(*arguments: Any) -> None:
+    def keep_once_told(*arguments: Any, **more: Any) -> None:
         assert may_keep.wait(30)
-        keep(*arguments)
+        keep(*arguments, **more)
 
     monkeypatch.setattr(CheckpointStore, "keep", keep_once_told)
     (tmp_path / "w").mkdir()

@@ -49,6 +49,33 @@ from bridgehub.workspace.take import Limits, take
 take(CheckpointStore.of(*sys.argv[1:3]), "s", sys.argv[3], {}, Limits(60, 60))
 """
 
+WRITES = """
+import sys
+from bridgehub.workspace import commits
+from bridgehub.workspace.store import CheckpointStore
+from bridgehub.workspace.take import Limits, take
+import os
+left, real = int(sys.argv[4]), {name: getattr(os, name) for name in ("mkdir", "open", "rename")}
+def counted(name):
+    def call(*arguments, **more):
+        global left
+        if "checkpoints" in os.fspath(arguments[0]):
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), 9)
+        return real[name](*arguments, **more)
+    return call
+write = commits.CommitWriter.write
+def write_and_die(*arguments):
+    for name in real:
+        setattr(os, name, counted(name))
+    write(*arguments)
+    for name, one in real.items():
+        setattr(os, name, one)
+commits.CommitWriter.write = write_and_die
+take(CheckpointStore.of(*sys.argv[1:3]), "s", sys.argv[3], {}, Limits(60, 60))
+"""
+
 UNDOES = """
 import os, sys
 from bridgehub.workspace.store import CheckpointStore
@@ -175,11 +202,26 @@ def test_a_checkpoint_during_which_git_or_its_starter_dies(deadly: Deadly, how: 
             break
     else:
         pytest.fail("a checkpoint takes few calls of git")
-    assert number > 5
+    assert number > 3
     for name, files in kept.items():
         assert deadly.holds(name, files), name
     deadly.take("end")
     assert not list(deadly.store.folder.glob("index.*"))
+
+
+def test_a_process_that_dies_while_it_writes_the_commit(deadly: Deadly) -> None:
+    kept = {"c0": deadly.files()}
+    for number in range(1, 20):
+        deadly.write(**{"a.txt": f"{number}\n"})
+        status = deadly.run(WRITES, f"k{number}", str(number))
+        check(deadly, f"k{number}", kept)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert 4 < number < 19
+    for name, files in kept.items():
+        assert deadly.holds(name, files), name
+    deadly.store.git("fsck", "--strict")
 
 
 def undo_of(deadly: Deadly) -> tuple[dict[str, str], dict[str, str]]:

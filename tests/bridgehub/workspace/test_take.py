@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 import bridgehub.workspace.git
 from bridgehub.workspace.git import GitFailed
 from bridgehub.workspace.prune import forget_session
-from bridgehub.workspace.store import CheckpointStore
+from bridgehub.workspace.store import CheckpointStore, session_ref
 from bridgehub.workspace.take import Limits, take
 
 LIMITS = Limits(first_s=60, later_s=60)
+COMMANDS = frozenset({"ls-files", "update-index", "write-tree", "commit-tree", "update-ref", "read-tree"})
 
 
 @pytest.fixture
@@ -32,23 +34,69 @@ def save(store: CheckpointStore, name: str) -> str:
     return store.find("s", name).tree
 
 
-def test_an_unchanged_workspace_costs_three_calls(
-    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = save(store, "c1")
-    calls: list[set[str]] = []
+@contextmanager
+def counting() -> Iterator[list[str]]:
+    """Give the commands of all calls of git in the block."""
+    calls: list[str] = []
     start = bridgehub.workspace.git._start
 
     def counted(arguments: Sequence[str], *more: Any, **options: Any) -> subprocess.Popen[bytes]:
-        calls.append(set(arguments))
+        calls.append(next(name for name in arguments if name in COMMANDS))
         return start(arguments, *more, **options)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bridgehub.workspace.git, "_start", counted)
+        yield calls
+
+
+def test_an_unchanged_workspace_costs_one_call(store: CheckpointStore) -> None:
+    first = save(store, "c1")
+    with counting() as calls:
         take(store, "s", "c2", {}, LIMITS)
-    assert ["ls-files" in calls[0], "commit-tree" in calls[1], "update-ref" in calls[2]] == [True] * 3
-    assert len(calls) == 3
+    assert calls == ["ls-files"]
     assert store.find("s", "c2").tree == first
+
+
+def test_git_takes_what_we_write_for_its_own(store: CheckpointStore) -> None:
+    git = ("git", "-C", store.workspace)
+    subprocess.run(["git", "init", "-q", "--object-format=sha256", store.workspace], check=True)
+    trees = {save(store, name) for name in ("c1", "c2")}
+    assert {len(tree) for tree in trees} == {64}
+    store.git("fsck", "--strict")
+    told = store.git("log", "-1", "--format=%an <%ae> %cn %ct", f"{session_ref('s')}/c2").decode().split()
+    assert told[:3] == ["builderos", "<checkpoints@localhost>", "builderos"]
+    assert abs(int(told[3]) - (store.folder / session_ref("s") / "c2").stat().st_mtime) < 60
+    assert (
+        subprocess.run([*git, "status", "--short"], check=True, capture_output=True).stdout == b"?? a.txt\n"
+    )
+
+
+def test_a_tree_in_a_pack_of_the_person_is_looked_for_once(store: CheckpointStore) -> None:
+    git = ("git", "-C", store.workspace, "-c", "user.name=x", "-c", "user.email=x@localhost")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"], ["gc", "-q"]):
+        subprocess.run([*git, *words], check=True)
+    trees = [save(store, "c1")]
+    for name, expected in (("c2", ["ls-files", "commit-tree", "update-ref"]), ("c3", ["ls-files"])):
+        with counting() as calls:
+            take(store, "s", name, {}, LIMITS)
+        assert calls == expected
+        trees.append(store.find("s", name).tree)
+    subprocess.run([*git, "repack", "-q", "-a", "-d", "-f"], check=True)
+    for pack in Path(store.workspace, ".git/objects/pack").iterdir():
+        pack.unlink()
+    trees.append(save(store, "c4"))
+    assert len(set(trees)) == 1
+    assert store.git("ls-tree", "--name-only", trees[0]) == b"a.txt\n"
+
+
+def test_a_store_with_refs_of_another_kind_is_left_to_git(store: CheckpointStore) -> None:
+    save(store, "c1")
+    with (store.folder / "config").open("a") as config:
+        config.write("[extensions]\n\trefStorage = files\n")
+    with counting() as calls:
+        take(store, "s", "c2", {}, LIMITS)
+    assert calls == ["ls-files", "commit-tree", "update-ref"]
+    assert (store.folder / session_ref("s") / "c2").exists()
 
 
 def test_each_change_is_in_the_next_checkpoint(store: CheckpointStore) -> None:
@@ -96,7 +144,7 @@ def test_what_is_read_again_says_so(store: CheckpointStore, monkeypatch: pytest.
     take(store, "s", "c2", {}, LIMITS, on_taken=lambda: taken.append("c2"))
     assert taken == ["c2", "c2"]
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise GitFailed("update-ref", 1, "no space")
 
     monkeypatch.setattr(CheckpointStore, "keep", full)
