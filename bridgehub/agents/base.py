@@ -125,7 +125,11 @@ class Sink(Protocol):
         ...
 
     async def work_saved(self) -> None:
-        """Wait until the workspace is saved in its state before this turn, or cannot be saved. Then tools may run."""
+        """Wait until the workspace is saved in its state before this turn, or cannot be saved.
+
+        A driver that can delay its agent's tools calls it before the first one. Any other driver calls it just before it
+        gives the agent the prompt; then it waits at most `bridgehub.turns.checkpoints.PROMPT_WAIT_S`.
+        """
         ...
 
     def new_id(self) -> str:

@@ -60,15 +60,20 @@ class _GivenUp(Exception):
 
 @attrs.define(eq=False)
 class _Saving:
-    """The turn that runs. `before`: its first checkpoint, None while there is none.
+    """The turn that runs.
 
-    `by_itself`: the agent began it, so that it may have changed something before it could be held.
-    `taken`: set once later changes are not in it. `over`: set once it is kept and reported, or given up.
+    Attributes:
+        by_itself: the agent began it, so that it may have changed something before it could be held.
+        wait_until: when a prompt no longer waits.
+        taken: set once later changes are not in it.
+        over: set once it is kept and reported, or given up.
+        before: its first checkpoint; None while there is none.
     """
 
     turn_id: str
     held: bool
     by_itself: bool
+    wait_until: float
     taken: trio.Event = attrs.field(factory=trio.Event)
     over: trio.Event = attrs.field(factory=trio.Event)
     before: Kept | None = None
@@ -92,21 +97,29 @@ class Checkpoints:
         """Whether this hub saves anything."""
         return bool(self.spec.checkpoint_folder) and not self._is_off
 
-    def begin(self, turn_id: str, nursery: trio.Nursery, *, by_itself: bool = False) -> trio.Event:
-        """Begin to save the state before a turn; return what is set once that is done or given up."""
-        saving = self._saving = _Saving(turn_id, self.spec.kind in HELD_KINDS, by_itself)
+    def begin(self, turn_id: str, nursery: trio.Nursery, *, by_itself: bool = False) -> None:
+        """Begin to save the state before a turn."""
+        is_held = self.spec.kind in HELD_KINDS
+        saving = self._saving = _Saving(turn_id, is_held, by_itself, trio.current_time() + PROMPT_WAIT_S)
         if self.is_on:
             nursery.start_soon(self._save_before, saving)
         else:
             saving.taken.set()
             saving.over.set()
-        return saving.over
 
-    async def hold_prompt(self) -> None:
-        """Wait until a prompt may go to the agent: where its tools cannot be held, until the state is taken."""
+    async def wait_saved(self) -> None:
+        """Wait until the agent may begin to work.
+
+        An agent whose tools can be held waits before its first tool, until the state is kept or given up. Any other one
+        waits with its prompt, until the state is taken, for at most `PROMPT_WAIT_S` after `begin`.
+        """
         saving = self._saving
-        if saving is not None and not saving.held:
-            with trio.move_on_after(PROMPT_WAIT_S):  # noqa: ASYNC912 - waits for an event
+        if saving is None:
+            await trio.lowlevel.checkpoint()
+        elif saving.held:
+            await saving.over.wait()
+        else:
+            with trio.move_on_at(saving.wait_until):  # noqa: ASYNC912 - waits for an event
                 await saving.taken.wait()
 
     async def after(self, nursery: trio.Nursery) -> None:
@@ -136,7 +149,7 @@ class Checkpoints:
             _log.info("the checkpoints were not packed: %s", exc)
 
     async def _save_before(self, saving: _Saving) -> None:
-        started = taken_at = trio.current_time()
+        taken_at = trio.current_time()
         token = trio.lowlevel.current_trio_token()
 
         def note_taken() -> None:
@@ -155,7 +168,7 @@ class Checkpoints:
             saving.before = kept
             if late is not None:
                 await self.outbox.put(late)
-            is_late = not saving.held and taken_at - started > PROMPT_WAIT_S
+            is_late = not saving.held and taken_at > saving.wait_until
             await self.outbox.put(attrs.evolve(taken, late=is_late or saving.by_itself))
         finally:
             saving.taken.set()

@@ -239,8 +239,8 @@ class TurnRunner:
         await self.agent.killed()
         driver = None if turn.stopping else self._open_driver(turn)
         if driver is not None:
-            sink.saved = self.checkpoints.begin(turn.turn_id, nursery, by_itself=turn.prompt is None)
-            await self.checkpoints.hold_prompt()
+            self.checkpoints.begin(turn.turn_id, nursery, by_itself=turn.prompt is None)
+            sink.wait_saved = self.checkpoints.wait_saved
             nursery.start_soon(self._drive, turn, driver)
             nursery.start_soon(turn.steering.run, driver, turn.may_steer)
             nursery.start_soon(turn.watch_silence, self.spec.silence_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -132,8 +132,8 @@ class TurnSink:
     note: Callable[[HubEvent], object] = lambda event: None
     silence: InactivityWatchdog = attrs.field(factory=InactivityWatchdog)
     workspace: str = ""
-    saved: trio.Event | None = None
-    """Set once the workspace is saved as it was before this turn; None: it is not saved."""
+    wait_saved: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    """Waits until the workspace is saved as it was before this turn."""
     closed: bool = False
     _plan: PlanChanged | None = None
     _plan_at: float = -math.inf
@@ -244,11 +244,8 @@ class TurnSink:
         await self.emit(AgentMemory(self.turn_id, data))
 
     async def work_saved(self) -> None:
-        if self.saved is None:
-            await trio.lowlevel.checkpoint()
-            return
         with self.silence.held():
-            await self.saved.wait()
+            await self.wait_saved()
 
     async def settle(self) -> None:
         with self.silence.held():

@@ -77,6 +77,8 @@ class RecordingSink:
     wanted_bytes: int = 0
     past: History = attrs.field(factory=lambda: History("", ()))
     memory: dict[str, Any] = attrs.field(factory=dict)
+    saved: trio.Event | None = None
+    waits_for_save: bool = False
     _news: trio.Event = attrs.field(factory=trio.Event)
     _ids: int = 0
 
@@ -123,6 +125,11 @@ class RecordingSink:
 
     async def work_saved(self) -> None:
         await trio.lowlevel.checkpoint()
+        if self.saved is not None:
+            self.waits_for_save = True
+            self._news.set()
+            self._news = trio.Event()
+            await self.saved.wait()
 
     async def remember(self, data: dict[str, Any]) -> None:
         self.memory = data

@@ -175,6 +175,7 @@ class AcpDriver:
             self._starting = starting
             try:
                 context = await self._ensure_session(prompt, sink)
+                await sink.work_saved()
             finally:
                 self._starting = None
         session = self._session

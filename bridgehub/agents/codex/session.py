@@ -203,6 +203,7 @@ class CodexSession:
         self, turn: CodexTurn, inputs: Sequence[UserInput] | OwnCall, changes: dict[str, Any]
     ) -> None:
         thread = {"threadId": self.thread_id}
+        await turn.sink.work_saved()
         # `_follow` finds that the program has ended, after it has read everything that came before.
         with suppress(CodexExited, CodexBadOutput), _setting(turn.replied):
             if isinstance(inputs, OwnCall):

@@ -127,6 +127,7 @@ class RelayDriver:
         if not (await settle(self.spec, sink, ("allow",))).loads:
             told = f"{self.spec.agent} was not started: nobody trusted the folder, whose settings it cannot leave out."
             return attrs.evolve(self._failed(prompt, "agent_exited", told), retryable=True)
+        await sink.work_saved()
         await sink.emit(Consumed(prompt.turn_id))  # first, because any other event would imply it
         if fitted.left_out:
             told = f"{fitted.left_out} older messages did not fit and were not given to {self.spec.agent}."

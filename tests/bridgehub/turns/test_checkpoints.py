@@ -78,13 +78,12 @@ async def test_a_prompt_waits_for_the_state_and_not_for_its_keeping(
     saving = Checkpoints(spec, Outbox(Spool(tmp_path / "spool")), lambda: next(names))
     monkeypatch.setattr("bridgehub.turns.checkpoints.PROMPT_WAIT_S", 30.0)
     async with trio.open_nursery() as nursery:
-        is_over = saving.begin("t1", nursery)
+        saving.begin("t1", nursery)
         with trio.fail_after(20):
-            await saving.hold_prompt()
-        assert not is_over.is_set()
+            await saving.wait_saved()
+        assert saving.outbox.head_seq == 0, "it is reported once it is kept"
         (tmp_path / "w" / "a.txt").write_text("b\n")
         may_keep.set()
-        await is_over.wait()
         await saving.after(nursery)
     store = CheckpointStore.of(spec.checkpoint_folder, spec.workspace)
     trees = [store.find("trip", name).tree for name in ("c1", "c2")]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from bridgehub.agents.acp import start
 from bridgehub.protocol.events import (
@@ -43,6 +44,18 @@ async def test_thinking_and_text_are_blocks_of_their_own(tmp_path: Path) -> None
             ("text", "done thinking"),
         ]
         assert pieces[0].block != pieces[1].block
+
+
+async def test_the_prompt_waits_until_the_workspace_is_saved(tmp_path: Path) -> None:
+    async with open_acp_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        saved = trio.Event()
+        sink = AcpSink(saved=saved)
+        nursery.start_soon(rig.turn, rig.driver(), "hello", sink)
+        await sink.until(lambda seen: seen.waits_for_save)
+        assert not sink.of(Consumed)
+        assert not (rig.home / "prompt.json").exists()
+        saved.set()
+        await sink.until(lambda seen: bool(seen.of(Consumed)))
 
 
 async def test_the_second_turn_runs_on_the_same_program(tmp_path: Path) -> None:

@@ -41,6 +41,19 @@ async def test_text_and_reasoning_stream_as_they_were_said(tmp_path: Path) -> No
         assert rig.standin.other_calls == []
 
 
+async def test_the_prompt_waits_until_the_workspace_is_saved(tmp_path: Path) -> None:
+    async with open_codex_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        driver = rig.driver()
+        await rig.turn(driver, "first")
+        saved = trio.Event()
+        sink = CodexSink(saved=saved)
+        nursery.start_soon(rig.turn, driver, "second", sink)
+        await sink.until(lambda seen: seen.waits_for_save)
+        assert (sink.events, len(rig.standin.requests)) == ([], 1)
+        saved.set()
+        await sink.until(lambda seen: bool(seen.of(Consumed)))
+
+
 async def test_the_second_turn_has_context_and_the_same_program(tmp_path: Path) -> None:
     async with open_codex_rig(tmp_path) as rig:
         driver = rig.driver()

@@ -50,6 +50,20 @@ async def failed(spec: HubSpec, content: str) -> TurnFailed:
     return end
 
 
+async def test_the_relay_starts_once_the_workspace_is_saved(tmp_path: Path) -> None:
+    saved = trio.Event()
+    sink = RecordingSink(saved=saved)
+    spec = attrs.evolve(
+        relay_spec(tmp_path), options=relay_spec(tmp_path).options | {"command": ["/missing"]}
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(make_driver(spec).run_turn, Prompt("t1", "m1", "hello", 0), sink)
+        await sink.until(lambda seen: seen.waits_for_save)
+        assert sink.events == []
+        saved.set()
+        await sink.until(lambda seen: bool(seen.of(Consumed)))
+
+
 async def test_the_request_has_the_old_shape(tmp_path: Path) -> None:
     past = History("t1", (PastMessage("user", "first"), PastMessage("assistant", "sécond \0")))
     attachment = {"name": "a.txt", "path": "/x/a.txt"}
