@@ -24,13 +24,11 @@ from transport.access.proxies import is_loopback
 from transport.access.signin import SignIns, key_of_headers
 from transport.config import TransportConfig
 from transport.http.server import HttpServer
-from transport.http.services import Port
+from transport.http.services import Port, Underway
 from transport.http.stream import drain
-from transport.http.underway import Underway
 from transport.limits import ConnectionLimit, GuestPlace, Places, Turnstile, pause_after
 from transport.ports import Deps
-from transport.refusals import Refusal, refusal_bytes
-from transport.request_head import HeadError, RequestHead, find_end, parse_head
+from transport.request_head import HeadError, Refusal, RequestHead, find_end, parse_head, refusal_bytes
 from transport.streams import Transport
 from transport.upgrade import WebSocketUpgrade, address_of
 

@@ -1,14 +1,25 @@
-"""Reads a request's head, with h11. Pure."""
+"""Reads a request's head, with h11, and writes the refusal of a request before an HTTP server takes over. Pure."""
 
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Final
 
 import attrs
 import h11
+import orjson
 
-__all__ = ["HeadError", "RequestHead", "find_end", "parse_head", "without_upgrade"]
+__all__ = [
+    "HeadError",
+    "Refusal",
+    "RequestHead",
+    "error_body",
+    "find_end",
+    "parse_head",
+    "refusal_bytes",
+    "without_upgrade",
+]
 
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"\r?\n")
@@ -77,3 +88,35 @@ def without_upgrade(data: bytes) -> bytes:
     lines = _LINE.split(data)
     kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in _UPGRADE_HEADERS]
     return data if len(kept) == len(lines) else b"\r\n".join(kept)
+
+
+@attrs.frozen
+class Refusal:
+    """An HTTP status, and the code and text that give the reason."""
+
+    status: int
+    code: str
+    message: str
+
+
+def error_body(code: str, message: str, by_device: str | None = None) -> bytes:
+    """Return the JSON body of every HTTP error. `by_device`: who was first, if that is the reason."""
+    error = {"code": code, "message": message}
+    if by_device is not None:
+        error["by_device"] = by_device
+    return orjson.dumps({"error": error})
+
+
+def refusal_bytes(refusal: Refusal) -> bytes:
+    """Return the whole answer, head and body; the connection ends after it."""
+    body = error_body(refusal.code, refusal.message)
+    head = (
+        f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n"
+        "Content-Type: application/json\r\n"
+        "X-Content-Type-Options: nosniff\r\n"
+        "Referrer-Policy: no-referrer\r\n"
+        "Cache-Control: no-store\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body

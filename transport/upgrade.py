@@ -16,8 +16,7 @@ from transport.config import TransportConfig
 from transport.ios.connection import AppConnection, AppShared
 from transport.limits import GuestPlace, Places, Turnstile
 from transport.ports import AppPorts, Deps
-from transport.refusals import Refusal
-from transport.request_head import RequestHead, find_end
+from transport.request_head import Refusal, RequestHead, find_end
 from transport.streams import FrameStream, Transport
 from transport.v3.connection import ConnectionV3
 from transport.v3.decode import SUBPROTOCOL

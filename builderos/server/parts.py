@@ -25,7 +25,7 @@ from storage.store import Store
 from transport.access.attempts import SignInThrottle
 from transport.access.audit_trail import AuditTrail
 from transport.config import TransportConfig
-from transport.http.services import HttpServices
+from transport.http.services import HttpServices, Work
 from transport.metrics import Figure, Metrics, lags_of
 from transport.ports import AppPorts, Deps
 from transport.push.attention import Attention
@@ -33,7 +33,6 @@ from transport.push.notifier import Notifier
 from transport.rendering.renderer import Renderer
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
-from transport.workspace.parts import Work
 
 __all__ = ["ServerContext", "ServerParts", "transport_config"]
 

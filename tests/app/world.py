@@ -24,8 +24,7 @@ from tests.fakes.devices import FakeDevice, FakeDevices
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.ports import AppPorts
-from transport.refusals import Refusal, refusal_bytes
-from transport.request_head import find_end, parse_head
+from transport.request_head import Refusal, find_end, parse_head, refusal_bytes
 from transport.streams import Transport
 from transport.upgrade import WebSocketUpgrade
 

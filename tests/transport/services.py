@@ -9,14 +9,13 @@ from pathlib import Path
 
 from tests.storage.stores import NOW_MS, opened
 from transport.access.signed_urls import UrlSigner
-from transport.http.services import HttpServices
+from transport.http.services import HttpServices, Work
 from transport.metrics import Metrics
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
 from transport.push.settings import PushSettings
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
-from transport.workspace.parts import Work
 
 __all__ = ["LINKS", "NoSessions", "open_services"]
 

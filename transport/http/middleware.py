@@ -14,7 +14,7 @@ from transport.access.signed_urls import UPLOADS_PATH
 from transport.access.signin import BadKeyError, SignIns, TooManyAttemptsError, key_of_headers
 from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
-from transport.http.underway import Underway
+from transport.http.services import Underway
 from transport.ports import Deps, Device
 from transport.push.acts import ACT_PATH
 

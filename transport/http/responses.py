@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from transport.refusals import error_body
+from transport.request_head import error_body
 
 __all__ = [
     "HttpError",

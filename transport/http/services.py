@@ -1,12 +1,14 @@
-"""The services behind the HTTP routes: files, search, devices, the machine itself."""
+"""The services behind the HTTP routes: files, search, devices, workspaces, the machine itself, and requests in progress."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, Protocol
 
 import attrs
+import trio
 
 from actors.commands import Author
 from actors.desk.sessions import GivenBack
@@ -16,13 +18,24 @@ from storage.tables.audit import Audit
 from storage.tables.devices import DeviceTable
 from storage.tables.pairings import Pairings
 from storage.tables.search import Search
-from transport.http.underway import Underway
 from transport.metrics import Figure, Metrics
 from transport.push.notifier import Notifier
 from transport.uploads import OwnUploads
-from transport.workspace.parts import Work
+from transport.workspace.listing import Roots
+from transport.workspace.search import FileSearch
 
-__all__ = ["AgentState", "DeskSessions", "Exports", "Forks", "HttpServices", "Port", "Readiness", "Removes"]
+__all__ = [
+    "AgentState",
+    "DeskSessions",
+    "Exports",
+    "Forks",
+    "HttpServices",
+    "Port",
+    "Readiness",
+    "Removes",
+    "Underway",
+    "Work",
+]
 
 
 @attrs.frozen
@@ -107,6 +120,54 @@ class DeskSessions(Protocol):
     async def give_back(self, session_id: str, author: Author, *, joins: bool = False) -> GivenBack:
         """See `DeskList.give_back`."""
         ...
+
+
+@attrs.define(eq=False)
+class Underway:
+    """The requests in progress by device, each with a cancel scope: they end if its key is revoked."""
+
+    _scopes: dict[str, set[trio.CancelScope]] = attrs.field(factory=dict)
+
+    @contextmanager
+    def of(self, device_id: str) -> Iterator[trio.CancelScope]:
+        """Run a request inside the block; `end` cancels it."""
+        with trio.CancelScope() as scope:
+            self._scopes.setdefault(device_id, set()).add(scope)
+            try:
+                yield scope
+            finally:
+                self.spare(device_id, scope)
+
+    def spare(self, device_id: str, scope: trio.CancelScope) -> None:
+        """Let one request finish: the one that revokes its own key. Idempotent."""
+        scopes = self._scopes.get(device_id, set())
+        scopes.discard(scope)
+        if not scopes:
+            self._scopes.pop(device_id, None)
+
+    def end(self, device_id: str) -> None:
+        """Cancel all requests of a device whose key was revoked. Never blocks."""
+        for scope in tuple(self._scopes.get(device_id, ())):
+            scope.cancel(reason="the key was revoked")
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """What the routes about a session's work share: its folder, and the work in it. The caller must run `search`.
+
+    Attributes:
+        checkpoints: the folder of workspaces' checkpoints; None: no checkpoints.
+        worktrees: the folder of sessions' worktrees; None: no worktrees.
+        comparing: workspaces whose comparison is running.
+    """
+
+    roots: Roots
+    checkpoints: Path | None = None
+    worktrees: Path | None = None
+    comparing: set[str] = attrs.field(factory=set)
+    search: FileSearch = attrs.field(factory=FileSearch)
+    threads: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(4))
+    """Concurrent file work: a slow disk must not take all threads of the server."""
 
 
 @attrs.frozen(kw_only=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 import trio
 
-from transport.refusals import Refusal, refusal_bytes
+from transport.request_head import Refusal, refusal_bytes
 from transport.streams import PutBackStream, Transport
 
 __all__ = ["HttpStream", "TlsHttpStream", "drain", "http_stream"]

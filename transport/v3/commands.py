@@ -1,9 +1,12 @@
-"""Turns a device's frame into a command for the session's owner, and refuses what is too large. Pure."""
+"""Turns a device's frame into a command for the session's owner, and refuses what is too large. Pure.
+
+Ids of the iOS app's own form are replaced by their aliases (`storage.aliases`) first.
+"""
 
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import orjson
@@ -13,14 +16,17 @@ from actors.commands import Command
 from actors.events.conversation import Attachment
 from actors.events.pieces import MAX_PIECE_BYTES, fits
 from actors.replies import IfHead, RejectCode, Rejected
+from storage.aliases import Aliases
 from transport.access.auth import DECIDE_MORE, authorize
 from transport.v3 import client_frames as cf
-from transport.v3.client_frames import CommandFrame
+from transport.v3.client_frames import AttachFrame, CommandFrame, Id
 
-__all__ = ["MAX_TITLE", "answers_to", "oversized", "refuse", "to_command", "with_rights"]
+__all__ = ["MAX_TITLE", "aliased", "answers_to", "oversized", "refuse", "to_command", "with_rights"]
 
 MAX_TITLE: Final = 500
 """Code points of a session's title; it is shown on one line and repeated in every list."""
+
+_Frame = TypeVar("_Frame")
 
 
 def refuse(frame: CommandFrame, code: RejectCode, content: str) -> Rejected:
@@ -154,3 +160,13 @@ def _mark_read(frame: cf.MarkReadFrame, _: tuple[Attachment, ...] = ()) -> Comma
 @to_command.register
 def _draft(frame: cf.DraftFrame, _: tuple[Attachment, ...] = ()) -> Command:
     return cmd.Draft(frame.content)
+
+
+def aliased(frame: _Frame, aliases: Aliases) -> _Frame:
+    """Return a device's frame with the app's own ids replaced by aliases."""
+    session_id = getattr(frame, "session_id", None)
+    if isinstance(session_id, str) and (alias := aliases.session(session_id)) != session_id:
+        frame = attrs.evolve(frame, session_id=alias)  # type: ignore[misc]  # whatever has a field is a class of ours
+    if isinstance(frame, AttachFrame) and frame.device_id is not None:
+        frame = attrs.evolve(frame, device_id=Id(aliases.device(frame.device_id)))
+    return frame

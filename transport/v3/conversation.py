@@ -29,9 +29,8 @@ from transport.v3 import client_frames as cf
 from transport.v3 import replies
 from transport.v3.attach import Attaching, AttachRefused
 from transport.v3.attachment import DeviceAttachment
-from transport.v3.commands import answers_to, oversized, refuse, to_command, with_rights
+from transport.v3.commands import aliased, answers_to, oversized, refuse, to_command, with_rights
 from transport.v3.events import encode_round
-from transport.v3.own_ids import aliased
 from transport.v3.rendered import Renderings
 from transport.v3.session_list import SessionFeed
 from transport.websocket import close_codes

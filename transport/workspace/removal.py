@@ -15,8 +15,7 @@ from actors.ports import Catalog
 from bridgehub.workspace.prune import forget_session
 from bridgehub.workspace.worktrees import BadWorktree, Worktree, find_worktree
 from storage.errors import SessionMissing
-from transport.http.services import Removes
-from transport.workspace.parts import Work
+from transport.http.services import Removes, Work
 
 __all__ = ["SessionRemoval", "WorktreeKept"]
 

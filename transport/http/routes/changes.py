@@ -15,9 +15,9 @@ from actors.events.codec import decode_row
 from actors.events.session import Checkpoint
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.workspace import query_of, workspace_of
+from transport.http.services import Work
 from transport.ports import Deps, Device
 from transport.workspace.comparing import CannotCompare, Compares, Wanted
-from transport.workspace.parts import Work
 
 __all__ = ["ChangeRoutes", "compare_error"]
 

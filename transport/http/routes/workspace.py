@@ -19,15 +19,14 @@ from actors.events.codec import decode_settings
 from bridgehub.workspace.paths import PathRefused
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.files import INLINE_TYPES, SAFE_HEADERS
+from transport.http.services import Work
 from transport.ports import Deps, Device
 from transport.v3.decode import is_id
 from transport.v3.events import timestamp
 from transport.workspace.comparing import CannotCompare, Compares
-from transport.workspace.languages import language_of
 from transport.workspace.listing import PICKER_S, describe_folder, list_folder, list_folders, look_up
 from transport.workspace.matching import MAX_QUERY_CHARS
-from transport.workspace.parts import Work
-from transport.workspace.reading import OpenFile, open_for_reading
+from transport.workspace.reading import OpenFile, language_of, open_for_reading
 
 __all__ = ["WorkspaceRoutes", "file_answer", "path_error", "query_of", "workspace_of"]
 
