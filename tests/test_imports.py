@@ -116,6 +116,7 @@ PURE_FILES = (
     "actors/events/codec.py",
     "actors/session/steps/command_steps.py",
     "actors/session/steps/decide.py",
+    "actors/session/steps/decision_steps.py",
     "actors/session/steps/desk_steps.py",
     "actors/commands.py",
     "actors/events/committed.py",

@@ -1,4 +1,5 @@
-"""A session's journal read backwards: what was said before a turn, for an agent that lost its own memory of it."""
+"""A session's journal read backwards: what was said before a turn, for an agent that lost its own memory of it, and the
+checkpoints around a turn: the journal is the truth about which there are."""
 
 from __future__ import annotations
 
@@ -7,14 +8,18 @@ import attrs
 from actors.events.codec import decode_row
 from actors.events.committed import Event
 from actors.events.conversation import Message, TurnStarted, UserMessage
+from actors.events.session import Checkpoint
 from actors.ports import Journal
 from bridgehub.protocol.messages import PastMessage
 from storage.records import Row
 
-__all__ = ["RowsBackwards", "read_history"]
+__all__ = ["Around", "RowsBackwards", "checkpoints_around", "read_history"]
 
 PAGE_ROWS = 128
 """Rows read at once; a page is also bounded in bytes by the journal."""
+
+CHECKPOINT_ROWS = 200
+"""Checkpoints read at once."""
 
 MAX_HISTORY_BYTES = 1024 * 1024
 """UTF-8 of one history, whatever a driver asks for: it travels in one line of the hub's link."""
@@ -121,3 +126,28 @@ class _Turns:
             case _:
                 pass
         return []
+
+
+@attrs.frozen
+class Around:
+    """The checkpoints before and after a turn, by id; None where there is none (yet)."""
+
+    before: str | None = None
+    after: str | None = None
+
+
+async def checkpoints_around(journal: Journal, session_id: str, turn_id: str) -> Around:
+    """Return the checkpoints of a turn. Raises StorageError."""
+    found: dict[str, str] = {}
+    before: int | None = None
+    while rows := await journal.read(
+        session_id, 0, CHECKPOINT_ROWS, before=before, kinds={Checkpoint.kind}, newest=True
+    ):
+        for row in reversed(rows):
+            event = decode_row(row).event
+            if isinstance(event, Checkpoint) and event.of_turn == turn_id:
+                found.setdefault(event.position, event.checkpoint_id)
+        if "before" in found:  # the one after a turn stands behind it
+            break
+        before = rows[0].seq
+    return Around(found.get("before"), found.get("after"))

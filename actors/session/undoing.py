@@ -8,8 +8,8 @@ import attrs
 import orjson
 import trio
 
-from actors.checkpoints import checkpoints_around
 from actors.events.codec import decode_settings
+from actors.events.history import checkpoints_around
 from actors.ports import Catalog, Journal, Undoes, UndoFailed
 from actors.replies import Rejected
 from actors.session.effects import CarryOutUndo, PlanUndo

@@ -12,7 +12,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from actors.session.steps.decisions import own_options
+from actors.session.steps.decision_steps import own_options
 from builderos.client.questions import AskedQuestion, questions_of
 from builderos.client.terminal import one_line, sanitise
 from transport.request_text import TRUST, lists_all, shown_input, trust_lines, visible

@@ -30,28 +30,25 @@ from actors.commands import (
     WithdrawAtDesk,
 )
 from actors.events.conversation import Delivery, Notice, UserMessage
-from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
 from actors.replies import Accepted, Closed, RejectCode, Rejected, Reply
 from actors.session.effects import (
     Announce,
     AnswerCommand,
     KeepNote,
-    NoteInAudit,
     SendToHub,
     SteerHub,
     StopHub,
-    TellDesk,
 )
 from actors.session.inputs import FromDevice
 from actors.session.snapshot import view
 from actors.session.steps.background_steps import stop_task
-from actors.session.steps.decisions import decision_of, refusal_of_decision
+from actors.session.steps.decision_steps import decide_request
 from actors.session.steps.desk_steps import ask_at_desk, take_over, withdraw_at_desk
 from actors.session.steps.hub_life_steps import warm_up
 from actors.session.steps.later_steps import is_later, refusal_of_time, scheduled, send_now
-from actors.session.steps.settings_steps import configure, refusal_of_settings, revoke_grant, switch_mode
-from actors.session.steps.step import Step, decided
+from actors.session.steps.settings_steps import configure, revoke_grant
+from actors.session.steps.step import Step
 from actors.session.steps.undo_steps import ask_undo
 from actors.tail import DraftChanged, ReadMarkMoved
 from bridgehub.protocol.messages import InterruptTurn
@@ -93,7 +90,9 @@ def take_command(step: Step, given: FromDevice) -> None:
             else:
                 _reject(step, envelope, "unknown_task", "no such task runs in the background")
         case Decide() as decide:
-            _decide(step, envelope, decide)
+            rejected = decide_request(step, envelope.author, decide)
+            if rejected is not None:
+                _answer(step, envelope, rejected)
         case Configure() as change:
             _refuse_if(step, envelope, configure(step, change, envelope.author.device_id))
         case RevokeGrant() as revoke:
@@ -229,47 +228,6 @@ def _interrupt(step: Step, envelope: Envelope, interrupt: Interrupt) -> None:
     step.state.control_dirty = True
     step.cancel_requests(author)
     step.do(SendToHub(InterruptTurn(turn.turn_id)))
-
-
-def _decide(step: Step, envelope: Envelope, decide: Decide) -> None:
-    state, author, request_id = step.state, envelope.author.device_id, decide.request_id
-    if state.turn is not None and request_id in state.turn.requests:
-        refusal = refusal_of_decision(state.turn.requests[request_id], decide)
-        if refusal is None and decide.mode is not None:
-            refusal = refusal_of_settings(state, {"permission_mode": decide.mode})
-        if refusal is None and decide.mode is not None and state.is_at_desk:
-            refusal = "bad_setting", "the mode of a terminal can only be changed there"
-        if refusal is not None:
-            _answer(step, envelope, Rejected(*refusal, request_id=request_id))
-            return
-        decision = decision_of(state.turn.requests[request_id], decide)
-        changes = decision in ("allow", "allow_session")
-        resolved = PermissionResolved(
-            request_id,
-            decision,
-            author,
-            decide.note,
-            decide.answers,
-            decide.input if changes else None,
-            decide.mode if changes else None,
-            decide.option,
-        )
-        request = state.turn.requests[request_id]
-        step.emit_in_turn(resolved, device_id=author)
-        step.do(TellDesk(resolved) if state.is_at_desk else SendToHub(decided(resolved)))
-        if request.about == "trust" and isinstance(request.input, dict):
-            act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
-            step.do(NoteInAudit(act, envelope.author.key_id, str(request.input.get("folder"))))
-        if resolved.mode is not None:
-            switch_mode(step, resolved.mode, author)
-    elif request_id in state.resolved:
-        by = state.resolved[request_id]
-        content = f"{by} was first" if by is not None else "this request is closed already"
-        _answer(step, envelope, Rejected("already_resolved", content, request_id=request_id, by_device=by))
-    else:
-        _answer(
-            step, envelope, Rejected("unknown_request", "there is no such request", request_id=request_id)
-        )
 
 
 def _resolve(step: Step, envelope: Envelope, resolve: Resolve) -> None:

@@ -10,8 +10,8 @@ import trio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actors.checkpoints import checkpoints_around
 from actors.events.codec import decode_row
+from actors.events.history import checkpoints_around
 from actors.events.session import Checkpoint
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.workspace import query_of, workspace_of
