@@ -1,4 +1,4 @@
-"""The data folder: private to its owner, held by one server at a time.
+"""The data folder: private to its owner, held by one server at a time; and where files lie in it.
 
 The lock is `flock` on an open file, so it ends with the process, however that ends. A process that is forked while the
 lock is held shares it. So a process that outlives the server (a hub) must be started by exec, which closes the file, or
@@ -10,26 +10,30 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 import attrs
 import psutil
 
-from storage.blobs import BLOBS_NAME
 from storage.errors import StorageLocked
 from storage.holder import LOCK_NAME, NOTE_BYTES, Holder, read_holder, read_note
 from storage.permissions import make_private
 from storage.sqlite.connection import named_os_errors
-from storage.tables.uploads import UPLOADS_NAME
 
 __all__ = [
+    "BLOBS_NAME",
     "CHECKPOINTS",
     "DATABASE_NAME",
+    "UPLOADS_NAME",
     "WORKTREES",
     "DataFolder",
     "Holder",
+    "blob_folder",
+    "blob_path",
     "open_data_folder",
     "read_boot_id",
     "read_holder",
@@ -41,6 +45,15 @@ CHECKPOINTS = "checkpoints"
 
 WORKTREES = "worktrees"
 """Where git worktrees of sessions lie; a backup leaves them out."""
+
+BLOBS_NAME = "blobs"
+"""Where a tool's long input or output lies: one file each, named by its SHA-256, in a folder of its session."""
+
+UPLOADS_NAME = "uploads"
+"""Where files that devices uploaded lie."""
+
+_PLAIN = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @attrs.frozen
@@ -168,3 +181,19 @@ def read_boot_id() -> str:
     if _LINUX.exists():
         return _LINUX.read_text(encoding="ascii").strip()
     return f"boot-{int(psutil.boot_time())}"
+
+
+def blob_folder(data: Path, session_id: str) -> Path:
+    """Return the folder of a session's blobs; it may not exist.
+
+    The folder is named after the session's id if that is a safe name. It is not safe if it begins with a dot, or if it
+    has capital letters, which some file systems do not distinguish. No session id begins with `=`.
+    """
+    if _PLAIN.fullmatch(session_id):
+        return data / BLOBS_NAME / session_id
+    return data / BLOBS_NAME / f"={sha256(session_id.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def blob_path(data: Path, session_id: str, digest: str) -> Path | None:
+    """Return the file of one blob; it may not exist. None if `digest` is not a SHA-256 in lower-case hex."""
+    return blob_folder(data, session_id) / digest if _SHA256.fullmatch(digest) else None

@@ -13,9 +13,8 @@ from storage.sqlite.connection import APPLICATION_ID, mapped_errors, named_os_er
 from storage.tables.alias_migration import alias_app_ids
 from storage.tables.app_exchanges import APP_SCHEMA
 from storage.tables.audit import AUDIT_SCHEMA
-from storage.tables.notifications.alert_schema import ALERT_SCHEMA
 from storage.tables.notifications.changes import NOTABLE_SCHEMA
-from storage.tables.notifications.channels import CHANNEL_SCHEMA
+from storage.tables.notifications.schema import ALERT_SCHEMA, CHANNEL_SCHEMA
 from storage.tables.pairings import PAIRING_SCHEMA
 
 __all__ = ["MIGRATIONS", "Migration", "copy_database", "migrate"]

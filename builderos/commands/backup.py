@@ -25,8 +25,7 @@ from builderos.server.restored_sessions import end_what_was_open
 from storage.backup.archive import DATABASE, KEY
 from storage.backup.create import write_backup
 from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup
-from storage.blobs import BLOBS_NAME
-from storage.data_folder import DataFolder, open_data_folder, read_boot_id
+from storage.data_folder import BLOBS_NAME, UPLOADS_NAME, DataFolder, open_data_folder, read_boot_id
 from storage.errors import StorageCorrupt, StorageError, StorageLocked, StorageUnavailable
 from storage.permissions import open_private
 from storage.postgres.home import refuse_other_database
@@ -37,7 +36,6 @@ from storage.store import open_store
 from storage.tables.audit import HEAD_NAME, read_noted_head
 from storage.tables.devices import FIRST_DEVICE, DeviceRow
 from storage.tables.hash_chain import Act, Mark
-from storage.tables.uploads import UPLOADS_NAME
 
 __all__ = ["add_backup", "add_copy_to", "add_restore", "run_backup", "run_restore"]
 

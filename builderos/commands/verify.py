@@ -24,7 +24,7 @@ from actors.events.work import ToolFinished, ToolStarted
 from builderos.client.terminal import one_line
 from builderos.exit_status import FAILED, OK, fail
 from builderos.legacy.plan import ID_PREFIX
-from storage.blobs import blob_path
+from storage.data_folder import blob_path
 from storage.errors import StorageError
 from storage.read_only import Reading, open_folder
 from storage.records import Row, SessionRecord

@@ -14,8 +14,7 @@ from bridgehub.protocol.hub_spec import DelegateSpec, HubSpec
 from bridgehub.workspace.worktrees import repository_folder
 from builderos.agent_config import START_S, allows_bypass
 from builderos.config import AcpAgent, Agent, ClaudeAgent, CodexAgent, Config
-from storage.blobs import blob_folder
-from storage.data_folder import CHECKPOINTS, WORKTREES
+from storage.data_folder import CHECKPOINTS, WORKTREES, blob_folder
 from storage.records import SessionRecord
 
 __all__ = ["TRUST_NAME", "HubSpecs", "agent_environment", "agent_options"]

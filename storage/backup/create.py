@@ -18,13 +18,13 @@ from urllib.parse import quote
 import apsw
 
 from storage.backup.archive import DATABASE, KEY, Member, Proof, write_archive
-from storage.blobs import BLOBS_NAME
+from storage.data_folder import BLOBS_NAME, UPLOADS_NAME
 from storage.errors import StorageCorrupt, StorageUnavailable
 from storage.permissions import OWN_NAMES
 from storage.schema import copy_database
 from storage.sqlite.connection import APPLICATION_ID, mapped_errors, named_os_errors, open_writer
 from storage.sqlite.replace import sync_folder
-from storage.tables.uploads import PART, UPLOADS_NAME
+from storage.tables.uploads import PART
 
 __all__ = ["check_database", "opened_still", "write_backup"]
 

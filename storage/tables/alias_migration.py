@@ -15,7 +15,7 @@ import apsw
 import orjson
 
 from storage.aliases import Aliases, is_app_session, read_aliases
-from storage.blobs import blob_folder
+from storage.data_folder import blob_folder
 from storage.transaction import Transaction
 
 __all__ = ["alias_app_ids", "note_known"]

@@ -19,14 +19,11 @@ from typing import IO
 import attrs
 import trio
 
-from storage.blobs import BLOBS_NAME, blob_folder
+from storage.data_folder import BLOBS_NAME, UPLOADS_NAME, blob_folder
 from storage.sqlite.connection import named_os_errors
 from storage.transaction import TableReaders, TableWriter, Transaction
 
-__all__ = ["PART", "UPLOADS_NAME", "IncomingFile", "Upload", "UploadTable"]
-
-UPLOADS_NAME = "uploads"
-"""The folder's name in the data folder."""
+__all__ = ["PART", "IncomingFile", "Upload", "UploadTable"]
 
 PART = ".part"
 """The end of a file's name until its row is committed."""

@@ -16,8 +16,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from storage.blobs import blob_path
-from storage.data_folder import open_data_folder
+from storage.data_folder import blob_path, open_data_folder
 from storage.tables.devices import DeviceRow as StoredDevice
 from storage.tables.pairings import PAIRING_MS, Pairing
 from tests.e2e.world import Shared, run_shared

@@ -10,7 +10,7 @@ import apsw
 import pytest
 
 from storage.aliases import Aliases, is_app_device, is_app_session
-from storage.blobs import blob_folder
+from storage.data_folder import blob_folder
 from storage.errors import StorageCorrupt
 from storage.schema import MIGRATIONS, migrate
 from storage.sqlite.connection import open_writer

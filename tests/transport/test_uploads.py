@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from storage.blobs import blob_path
+from storage.data_folder import blob_path
 from tests.transport.client import LIMIT_S, Served, open_server
 from tests.transport.services import LINKS, open_services
 from transport.access.signed_urls import blob_url

@@ -13,7 +13,6 @@ from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = [
     "CHANNELS_PER_OWNER",
-    "CHANNEL_SCHEMA",
     "MAX_CHANNELS",
     "WANTS",
     "Channel",
@@ -29,34 +28,6 @@ MAX_CHANNELS: Final = 256
 
 WANTS: Final = ("decision", "finished", "failed")
 """What a channel can be notified, and its owner can switch off."""
-
-CHANNEL_SCHEMA: Final = """
--- Where notifications go. `state`: live, asleep (a copy of the data must not notify), gone, failing. `keys`: keys of
--- the browser. `wants`: what its owner switched off is false there.
-CREATE TABLE channel (
-  channel_id    TEXT PRIMARY KEY,
-  kind          TEXT NOT NULL,
-  owner         TEXT NOT NULL,
-  label         TEXT NOT NULL,
-  address       TEXT NOT NULL UNIQUE,
-  keys       BLOB NOT NULL,
-  origin        TEXT,
-  wants         TEXT NOT NULL,
-  state         TEXT NOT NULL,
-  problem       TEXT,
-  retry_at_ms   INTEGER,
-  created_at_ms INTEGER NOT NULL,
-  seen_at_ms    INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX channel_by_owner ON channel (owner, seen_at_ms);
-INSERT INTO channel
-  SELECT lower(hex(randomblob(16))), 'apns', owner, device_id, device_token, x'', NULL, '{}', 'live', NULL, NULL,
-         registered_at_ms, registered_at_ms FROM notification;
-DROP TABLE notification;
-
--- Whose device it is: an alert goes to the person who asked. A device that another one paired is the same person's.
-ALTER TABLE device ADD COLUMN person TEXT NOT NULL DEFAULT 'owner';
-"""
 
 _COLUMNS = (
     "channel_id, kind, owner, label, address, keys, origin, wants, state, problem, retry_at_ms, created_at_ms,"

@@ -24,7 +24,7 @@ from actors.session.snapshot import summary
 from actors.session.state import SessionState
 from builderos.commands.import_ import ImportOptions, run_import
 from builderos.commands.verify import run_verify
-from storage.blobs import blob_path
+from storage.data_folder import blob_path
 from storage.records import NewSession
 from storage.store import Store, open_store
 from storage.tables.hash_chain import Act

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from storage.blobs import blob_folder, blob_path
+from storage.data_folder import blob_folder, blob_path
 from storage.errors import StorageUnavailable
 from storage.store import Store
 from storage.tables.uploads import Upload

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from actors.ports import Clock
-from storage.blobs import blob_path
+from storage.data_folder import blob_path
 from transport.access.signed_urls import UPLOADS_PATH, base_url
 from transport.config import TransportConfig
 from transport.http.multipart import MultipartError, MultipartReader, boundary_of

@@ -1,10 +1,38 @@
-"""The tables of alerts and deliveries."""
+"""The tables of channels, alerts and deliveries."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ALERT_SCHEMA"]
+__all__ = ["ALERT_SCHEMA", "CHANNEL_SCHEMA"]
+
+CHANNEL_SCHEMA: Final = """
+-- Where notifications go. `state`: live, asleep (a copy of the data must not notify), gone, failing. `keys`: keys of
+-- the browser. `wants`: what its owner switched off is false there.
+CREATE TABLE channel (
+  channel_id    TEXT PRIMARY KEY,
+  kind          TEXT NOT NULL,
+  owner         TEXT NOT NULL,
+  label         TEXT NOT NULL,
+  address       TEXT NOT NULL UNIQUE,
+  keys       BLOB NOT NULL,
+  origin        TEXT,
+  wants         TEXT NOT NULL,
+  state         TEXT NOT NULL,
+  problem       TEXT,
+  retry_at_ms   INTEGER,
+  created_at_ms INTEGER NOT NULL,
+  seen_at_ms    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX channel_by_owner ON channel (owner, seen_at_ms);
+INSERT INTO channel
+  SELECT lower(hex(randomblob(16))), 'apns', owner, device_id, device_token, x'', NULL, '{}', 'live', NULL, NULL,
+         registered_at_ms, registered_at_ms FROM notification;
+DROP TABLE notification;
+
+-- Whose device it is: an alert goes to the person who asked. A device that another one paired is the same person's.
+ALTER TABLE device ADD COLUMN person TEXT NOT NULL DEFAULT 'owner';
+"""
 
 ALERT_SCHEMA: Final = """
 -- TableReaders of all journals, and how far each has come.
