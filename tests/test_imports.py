@@ -107,7 +107,6 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 SHARED_BY_COMMANDS = (
     "builderos.commands.device_store",
     "builderos.commands.verify",
-    "builderos.client.with_server",
 )
 """Modules of `builderos/commands` that no command owns; a command imports no other command."""
 

@@ -18,7 +18,7 @@ from bridgehub.workspace.git import GitFailed, GitMissing, run_git
 from bridgehub.workspace.prune import usage
 from builderos.agent_checks import Finding, examine_agent, examine_codex_sandbox
 from builderos.client.wire.http import call
-from builderos.client.with_server import Find, Where, with_server
+from builderos.client.wire.server import Find, Where, with_server
 from builderos.config import ClaudeAgent, CodexAgent, Config, ConfigError, config_path, load_config
 from builderos.desk_hook import DeskHook, describe
 from builderos.exit_status import FAILED, OK

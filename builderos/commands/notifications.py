@@ -11,8 +11,7 @@ from urllib.parse import quote, urlencode
 
 from builderos.client.terminal import one_line, table
 from builderos.client.wire.http import call
-from builderos.client.wire.server import Server
-from builderos.client.with_server import Find, with_server
+from builderos.client.wire.server import Find, Server, with_server
 from builderos.exit_status import OK, fail
 from builderos.options import Parser, as_path, between
 

@@ -16,8 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from builderos.client.wire.http import call
-from builderos.client.wire.server import Server
-from builderos.client.with_server import with_server
+from builderos.client.wire.server import Server, with_server
 from builderos.exit_status import MISUSED, fail
 from builderos.options import SESSION_ID
 

@@ -13,7 +13,7 @@ import attrs
 
 from builderos.client.state import Follow
 from builderos.client.terminal import one_line
-from builderos.client.with_server import Find, Where, with_server
+from builderos.client.wire.server import Find, Where, with_server
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
 from builderos.options import SESSION_ID, between
@@ -55,7 +55,7 @@ class Target:
 
 def run_sessions(data: Path, url: str | None, key: str | None, *, limit: int) -> int:
     """Print the sessions; return the exit status."""
-    from builderos.client.sessions import fetch_sessions, session_table
+    from builderos.client.wire.http import fetch_sessions, session_table
 
     def work(find: Find) -> int:
         sys.stdout.write(session_table(fetch_sessions(find(), limit)))

@@ -15,7 +15,7 @@ from builderos.server.options import ServeOptions
 from builderos.server.parts import ServerContext
 from builderos.server.process.early_signals import end_on_signals
 from builderos.server.process.logs import FILE_ONLY, open_logs
-from builderos.server.process.open_files import connections_for, raise_file_limit
+from builderos.server.process.resources import connections_for, raise_file_limit
 from builderos.server.process.take_over import end_holder
 from builderos.server.server import ServeError, run_server
 from builderos.server.tls import Tls, TlsError

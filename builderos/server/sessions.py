@@ -21,8 +21,8 @@ from bridgehub.desk.programs import Desk
 from builderos.config import Config, bypass_agents
 from builderos.ids import new_id, wall_clock_ms
 from builderos.server.hub_specs import HubSpecs, agent_environment
+from builderos.server.process.resources import can_spare
 from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.process.spare import can_spare
 from storage.data_folder import CHECKPOINTS, DataFolder
 from storage.store import Store
 from transport.access.audit_trail import AuditTrail

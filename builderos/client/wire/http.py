@@ -1,25 +1,29 @@
-"""One HTTP call from a command to its server."""
+"""HTTP calls from a command to its server, and the list of its sessions."""
 
 from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from typing import Any, Final
 
 import orjson
 
 from builderos.client.state import RefusedError
+from builderos.client.terminal import table
 from builderos.client.wire.server import LinkLostError, Server
 
-__all__ = ["answer_to", "call", "opener"]
+__all__ = ["answer_to", "call", "fetch_sessions", "opener", "session_table"]
 
 ANSWER_S: Final = 10.0
 """How long the server may take to answer."""
 
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 """1,000 devices take about 200 KiB."""
+
+HEADINGS: Final = ("SESSION", "AGENT", "STATE", "MESSAGES", "LAST ACTIVITY", "TITLE")
+FIELDS: Final = ("session_id", "agent_type", "state", "message_count", "last_activity", "title")
 
 
 def call(
@@ -76,3 +80,16 @@ def _refusal(error: urllib.error.HTTPError) -> Exception:
             return RefusedError(str(error_body["code"]), str(error_body["message"]))
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return LinkLostError(f"the server answered {error.code}")
+
+
+def fetch_sessions(server: Server, limit: int) -> list[Mapping[str, Any]]:
+    """Return the server's newest sessions. Blocks. Raises RefusedError, LinkLostError."""
+    sessions = call(server, "GET", f"/api/sessions?limit={limit}").get("sessions")
+    if not isinstance(sessions, list):
+        raise LinkLostError(f"the answer of {server.url} is not a list of sessions")
+    return [session for session in sessions if isinstance(session, dict)]
+
+
+def session_table(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Return sessions as lines of aligned columns."""
+    return table(HEADINGS, [[session.get(name) for name in FIELDS] for session in sessions])

@@ -1,20 +1,34 @@
-"""Where a server is, with which key, and how a connection to it can fail. Loads little."""
+"""Where a server is, with which key, how a connection to it can fail, and what a command prints then. Loads little."""
 
 from __future__ import annotations
 
 import ipaddress
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
+from builderos.client.state import RefusedError
+from builderos.exit_status import fail
 from storage.holder import read_holder
+
+__all__ = [
+    "KEY_FILE",
+    "PERMANENT_CLOSES",
+    "Find",
+    "LinkLostError",
+    "NoServerError",
+    "Server",
+    "Where",
+    "find_server",
+    "with_server",
+]
 
 if TYPE_CHECKING:
     import ssl
-
-__all__ = ["KEY_FILE", "PERMANENT_CLOSES", "LinkLostError", "NoServerError", "Server", "find_server"]
 
 KEY_FILE = "api-key"
 """In the data folder: the first device's key."""
@@ -60,6 +74,13 @@ class Server:
         return context
 
 
+Where = tuple[Path, str | None, str | None]
+"""A data folder, and the `--url` and `--key` that override what it says."""
+
+Find = Callable[[], Server]
+"""Returns the server's current address; raises NoServerError."""
+
+
 def find_server(data: Path, url: str | None, key: str | None) -> Server:
     """Find a server by its data folder; `url` and `key` override the folder's values.
 
@@ -94,3 +115,19 @@ def _read_key(data: Path) -> str:
     if not key:
         raise NoServerError(f"{data} has no key; give one with --key")
     return key
+
+
+def with_server(where: Where, work: Callable[[Find], int]) -> int:
+    """Do the work of a command; return its exit status, or that of the failure that was printed."""
+    data, url, key = where
+    if key is None and url is not None:
+        # Unlike an option, other users of the machine cannot see it.
+        key = os.environ.get("BUILDEROS_API_KEY")
+    try:
+        return work(lambda: find_server(data, url, key))
+    except NoServerError as error:
+        return fail(str(error))
+    except LinkLostError as error:
+        return fail(f"the server cannot be reached: {error}")
+    except RefusedError as error:
+        return fail(f"the server refuses: {error}")

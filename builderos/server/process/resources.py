@@ -1,17 +1,25 @@
-"""How many files this process may open, and how many connections that allows."""
+"""What the machine can give: how many files this process may open, how many connections that allows, and whether there is
+power and memory to spare for a program that may not be needed.
+"""
 
 from __future__ import annotations
 
+import importlib
 import resource
 from typing import Final
 
-__all__ = ["connections_for", "raise_file_limit"]
+import trio
+
+__all__ = ["can_spare", "connections_for", "raise_file_limit"]
 
 LEAST_RESERVE: Final = 128
 """Open files that are not connections: the database and its readers, logs, sockets of hubs, uploads in progress."""
 
 RESERVED_SHARE: Final = 4
 """One file in this many is reserved, if that is more: a session's hub takes two."""
+
+FREE_BYTES: Final = 1024**3
+"""Less free memory than this is kept for what is needed for certain."""
 
 
 def raise_file_limit() -> int:
@@ -35,3 +43,19 @@ def connections_for(wanted: int, open_files: int) -> int:
         return wanted
     room = open_files - max(LEAST_RESERVE, open_files // RESERVED_SHARE)
     return max(1, min(wanted, room * 4 // 5))
+
+
+async def can_spare() -> bool:
+    """Return False on battery, or with less than 1 GiB of free memory. What the system does not say counts as enough."""
+    return await trio.to_thread.run_sync(_look)
+
+
+def _look() -> bool:
+    psutil = importlib.import_module("psutil")  # 3 MB that a server without such a wish has no use for
+    try:
+        if psutil.virtual_memory().available < FREE_BYTES:
+            return False
+        battery = getattr(psutil, "sensors_battery", lambda: None)()
+    except (OSError, RuntimeError, NotImplementedError):  # a machine whose files look otherwise
+        return True
+    return battery is None or battery.power_plugged is not False
