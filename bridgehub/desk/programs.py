@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import attrs
 import trio
 
-from bridgehub.agents.claude.conversations import later_ids
+from bridgehub.agents.claude.memory import later_ids
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.desk.acp_conversations import AcpConversations, sessions_of
 from bridgehub.desk.claude_files import ClaudeFiles

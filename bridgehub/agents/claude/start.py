@@ -31,10 +31,9 @@ from claude_agent_sdk import (
 )
 from claude_agent_sdk.types import SystemPromptPreset
 
-from bridgehub.agents.claude.conversations import MAX_CONVERSATIONS, ConversationRow
 from bridgehub.agents.claude.errors import ClaudeBadOutput, ClaudeExited, ClaudeMissing
 from bridgehub.agents.claude.held_file import hold
-from bridgehub.agents.claude.memory import RecordPosition
+from bridgehub.agents.claude.memory import MAX_CONVERSATIONS, ConversationRow, RecordPosition
 from bridgehub.agents.claude.offer import ClaudeOffer
 from bridgehub.agents.claude.permissions import PermissionBroker, reading_rule
 from bridgehub.agents.claude.session import ClaudeSession, told_end
