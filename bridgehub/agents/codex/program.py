@@ -3,7 +3,8 @@
 The program lives longer than a turn. So Trio's own tasks (system tasks) drain its output. They end with the program and
 let no exception out. What the program sends goes to the listener (`listen`), which is the running turn. The reader waits
 for the listener, so a flood stays in the program and nothing grows here. Between two turns there is no listener. Then
-messages go to `idle` if it is set, and are dropped otherwise. A question is then answered with an error.
+messages go to `idle` if it is set, and are dropped otherwise. A question is then answered with an error. What a listener
+has not taken at its end goes the same way, in order.
 
 Every process that the program starts has `RUN` in its environment. By that `aclose` finds the processes that the program
 left behind.
@@ -152,6 +153,7 @@ class Program:
                 yield receive
             finally:
                 self._listener = None
+                self._hear_rest(receive)
 
     async def call(self, method: str, params: Mapping[str, Any]) -> Fields:
         """Call the program and wait for its answer.
@@ -294,14 +296,28 @@ class Program:
             if isinstance(message, Reply):
                 continue
             heard = self._speech.idle(message)
-            if isinstance(message, ServerRequest):
-                with suppress(CodexExited):
-                    if heard is HELD:
+            if isinstance(message, ServerRequest) and heard is not HELD:
+                await self._settle(message, heard)
+
+    def _hear_rest(self, left: trio.MemoryReceiveChannel[Batch]) -> None:
+        """Take what waits for a listener that ends, as if it came a moment later."""
+        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while True:
+                for message in left.receive_nowait():
+                    if isinstance(message, Reply):
                         continue
-                    if heard is not None:
-                        await self.answer(message, heard)
-                    else:
-                        await self.refuse(message, "nobody can be asked between two turns")
+                    heard = self._speech.idle(message)
+                    if isinstance(message, ServerRequest) and heard is not HELD:
+                        # The turn may be cancelled, so its own tasks could not write any more.
+                        trio.lowlevel.spawn_system_task(self._settle, message, heard, name="late answer")
+
+    async def _settle(self, request: ServerRequest, result: Mapping[str, Any] | None) -> None:
+        """Answer a question that nobody listened to; refuse it if there is no answer."""
+        with suppress(CodexExited, CodexBadOutput):
+            if result is not None:
+                await self.answer(request, result)
+            else:
+                await self.refuse(request, "nobody can be asked between two turns")
 
     async def _drain_stderr(self) -> None:
         if self._process is None:

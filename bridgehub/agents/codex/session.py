@@ -226,7 +226,9 @@ class CodexSession:
         while batch is not None:
             for message in joined(batch):
                 if isinstance(message, ServerRequest):
-                    if not self.between.elsewhere.is_foreign(message):
+                    if self._is_later(turn, message):
+                        self.between.elsewhere.keep(message)
+                    elif not self.between.elsewhere.is_foreign(message):
                         turn.asks[message.request_id] = scope = trio.CancelScope()
                         nursery.start_soon(self._ask, turn, message, scope)
                 elif isinstance(message, Notification):
@@ -254,17 +256,32 @@ class CodexSession:
                 raise fault from None
         return None
 
+    def _is_later(self, turn: CodexTurn, told: Notification | ServerRequest) -> bool:
+        """Return whether a message is of a turn that a terminal began after this one, which waits for its agents."""
+        if turn.over is None:
+            return False
+        thread_id = told.params.maybe_text("threadId")
+        if thread_id in (None, self.thread_id):
+            about = told.params.maybe_text("turnId") or told.params.inner("turn").maybe_text("id")
+            return about not in (None, turn.codex_id)
+        # Another thread is an agent's: of ours, or of that turn.
+        return bool(self.between.elsewhere.kept) and self._agents.of_thread(str(thread_id)) is None
+
     async def _take(self, turn: CodexTurn, told: Notification) -> None:
         if told.method == "serverRequest/resolved":
             scope = turn.asks.pop(told.params.value("requestId"), None)
             if scope is not None:
                 scope.cancel(reason="Codex does not wait for the answer any more")
+            elif turn.over is not None:
+                self.between.elsewhere.keep(told)
         elif self.commands.background.hear(told):
             await self.commands.background.tell_ended(turn.sink.emit)
         elif self.between.elsewhere.note_title(told):
             await self.between.tell_title(turn.sink.emit)
         elif self.between.elsewhere.is_foreign(told):
             return
+        elif self._is_later(turn, told):
+            self.between.elsewhere.keep(told)
         elif told.params.maybe_text("threadId") not in (None, self.thread_id):
             for event in self._agents.hear(told, trio.current_time()):
                 await turn.emit(event)

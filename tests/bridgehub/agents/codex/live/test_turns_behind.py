@@ -1,0 +1,128 @@
+"""A terminal's turn that begins just as ours ends: nothing of it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from bridgehub.agents.base import BeganAtDesk, TurnEnd
+from bridgehub.agents.codex.program import HELD, Speech
+from bridgehub.agents.codex.protocol import Notification, ServerRequest
+from bridgehub.agents.codex.session import CodexSession
+from bridgehub.protocol.events import TurnDone
+from tests.bridgehub.agents.codex.live.scripted import (
+    Scripted,
+    asks,
+    completed,
+    said,
+    started,
+    told,
+)
+from tests.standin.openai_rig import CodexSink, deciding
+
+OURS, THEIRS = "turn-ours", "turn-theirs"
+
+
+@asynccontextmanager
+async def running(session: CodexSession) -> AsyncIterator[trio.Nursery]:
+    """Run the session's program while inside the block."""
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.program.run)
+            yield nursery
+            nursery.cancel_scope.cancel(reason="the test is over")
+
+
+async def followed(session: CodexSession, sink: CodexSink) -> TurnEnd:
+    return await session.follow_turn("desk-turn", sink)
+
+
+async def test_what_a_listener_left_goes_the_way_between_turns_in_order() -> None:
+    heard: list[str] = []
+
+    def idle(message: Notification | ServerRequest) -> Mapping[str, Any] | None:
+        heard.append(message.method)
+        return {"ask/held": HELD, "ask/known": {"yes": True}}.get(message.method)
+
+    wire = Scripted()
+    program = wire.program(Speech(idle=idle))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program.run)
+        with program.listen():
+            for number in range(6):  # more than a listener's channel holds, so that the reader waits too
+                wire.says({"method": f"note/{number}"})
+            wire.says(*({"id": 7 + n, "method": f"ask/{w}"} for n, w in enumerate(("held", "known", "new"))))
+            await wait_all_tasks_blocked()
+            assert heard == []
+        wire.says({"method": "note/last"})
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel(reason="the test is over")
+    assert heard == [*(f"note/{n}" for n in range(6)), "ask/held", "ask/known", "ask/new", "note/last"]
+    answers = {one["id"]: one for one in wire.sent}
+    assert set(answers) == {8, 9}
+    assert answers[8]["result"] == {"yes": True}
+    assert "error" in answers[9]
+
+
+async def test_a_turn_that_begins_in_the_read_that_ends_ours_is_reported_after_it() -> None:
+    wire = Scripted([OURS])
+    session = wire.session()
+    sink = CodexSink()
+    ends: list[TurnEnd] = []
+    async with running(session) as nursery:
+
+        @nursery.start_soon
+        async def run() -> None:
+            ends.append(await session.run_turn("ours", [{"type": "text", "text": "hello"}], sink))
+
+        await wait_all_tasks_blocked()
+        wire.says(
+            started(OURS),
+            said(OURS, "hello", wire.prompt_id()),
+            completed(OURS),
+            started(THEIRS),
+            said(THEIRS, "from the desk", "their-id"),
+        )
+        wire.says(completed(THEIRS))
+        await wait_all_tasks_blocked()
+        assert [type(one) for one in ends] == [TurnDone]
+        assert session.between.elsewhere.begun() == BeganAtDesk(f"desk-{THEIRS}", "from the desk")
+        assert isinstance(await followed(session, CodexSink()), TurnDone)
+        assert session.between.elsewhere.begun() is None
+
+
+async def test_a_turn_and_its_question_wait_while_ours_waits_for_its_agents() -> None:
+    wire = Scripted([OURS])
+    session = wire.session()
+    sink, theirs = deciding("allow"), deciding("allow")
+    ends: list[TurnEnd] = []
+    spawned = {"type": "collabAgentToolCall", "id": "c", "tool": "spawnAgent", "status": "completed"}
+    spawned |= {"prompt": "count", "receiverThreadIds": ["child"]}  # type: ignore[dict-item]
+    async with running(session) as nursery:
+
+        @nursery.start_soon
+        async def run() -> None:
+            ends.append(await session.run_turn("ours", [{"type": "text", "text": "hello"}], sink))
+
+        await wait_all_tasks_blocked()
+        wire.says(started(OURS), said(OURS, "hello", wire.prompt_id()))
+        wire.says(told("item/completed", turnId=OURS, item=spawned))
+        wire.says(started("child-turn", "child", OURS), completed(OURS))
+        wire.says(started(THEIRS), said(THEIRS, "from the desk", "their-id"), asks(90, THEIRS, "ls"))
+        wire.says(asks(91, THEIRS, "cat"), told("serverRequest/resolved", requestId=91))
+        await wait_all_tasks_blocked()
+        assert ends == []
+        assert sink.asked == []
+        wire.says(completed("child-turn", "child"))
+        await wait_all_tasks_blocked()
+        assert [type(one) for one in ends] == [TurnDone]
+        assert session.between.elsewhere.begun() == BeganAtDesk(f"desk-{THEIRS}", "from the desk")
+        nursery.start_soon(followed, session, theirs)
+        await wait_all_tasks_blocked()
+        assert "ls" in {one.tool_input["command"] for one in theirs.asked}
+        answered = [one["id"] for one in wire.sent if "result" in one]
+        assert answered == [90], "the other question was answered at the desk"
