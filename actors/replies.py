@@ -11,6 +11,7 @@ from actors.events.permissions import PermissionRequested
 from actors.events.session import Held, SessionGrant, Settings
 from actors.events.work import PlanEntry, TaskStarted
 from actors.offer import NO_OFFER, Offer
+from actors.tail import ToolOutputs
 from bridgehub.desk.records import Where
 
 __all__ = ["Accepted", "Closed", "IfHead", "QueuedMessage", "RejectCode", "Rejected", "Reply", "SessionView"]
@@ -108,6 +109,7 @@ class SessionView:
         offer: what its agent offers, as far as that is known.
         plan: the agent's newest to-do list.
         gauge: the agent's last report of its context, cost and limits.
+        printed: what its running tools have printed so far.
         background: its tasks that outlive their turn.
         where: the program of the person's own that has it open.
     """
@@ -125,6 +127,7 @@ class SessionView:
     grants: tuple[SessionGrant, ...] = ()
     offer: Offer = NO_OFFER
     gauge: Mapping[str, Any] = attrs.field(factory=dict)
+    printed: ToolOutputs | None = None
     plan: tuple[PlanEntry, ...] = ()
     held: Held | None = None
     background: tuple[TaskStarted, ...] = ()

@@ -17,6 +17,7 @@ import attrs
 from actors.events.committed import URGENT_KINDS, Committed
 from actors.events.pieces import join_pieces
 from actors.offer import Offer
+from bridgehub.protocol.tool_output import ToolOutput
 
 __all__ = [
     "AttachedDevice",
@@ -29,6 +30,7 @@ __all__ = [
     "ReadMarkMoved",
     "SessionProblem",
     "Tail",
+    "ToolOutputs",
     "TransientUpdate",
 ]
 
@@ -101,7 +103,17 @@ class SessionProblem:
     content: str
 
 
-TransientUpdate = Presence | DraftChanged | ReadMarkMoved | OfferChanged | GaugeMoved | SessionProblem
+@attrs.frozen
+class ToolOutputs:
+    """What the running tools of a turn have printed so far."""
+
+    turn_id: str
+    outputs: tuple[ToolOutput, ...]
+
+
+TransientUpdate = (
+    Presence | DraftChanged | ReadMarkMoved | OfferChanged | GaugeMoved | ToolOutputs | SessionProblem
+)
 
 
 class Listener(Protocol):

@@ -32,7 +32,7 @@ import orjson
 import trio
 
 from bridgehub.protocol.codec import encode_reported, json_size
-from bridgehub.protocol.events import HubEvent, TextPiece
+from bridgehub.protocol.events import HubEvent, TextPiece, ToolsPrinted
 from bridgehub.protocol.framing import MAX_LINE_BYTES
 from bridgehub.protocol.limits import clip
 from bridgehub.spool import Spool
@@ -101,6 +101,8 @@ class Outbox:
     _attached: bool = False
     _spool_failed: bool = False
     _newest: dict[type[HubEvent], HubEvent] = attrs.field(factory=dict)
+    _printed: ToolsPrinted | None = None
+    """What running tools have printed. No journal has it, so each link gets it."""
     _open: TextPiece | None = None
     _open_texts: list[str] = attrs.field(factory=list)
     _open_first: int = 0
@@ -153,6 +155,8 @@ class Outbox:
             _log.warning("%s is too long for a line and was left out", type(event).__name__)
             return
         self._newest[type(event)] = event
+        if isinstance(event, ToolsPrinted):
+            self._printed = event if event.outputs else None
         if self._attached and self._news:
             self._news.unpark()
 
@@ -190,6 +194,8 @@ class Outbox:
         self._write_nowait, self._unwritten = write_nowait, b""
         self.gather_s = 0.0
         self._taken = self._blocks_taken = 0
+        if self._printed is not None:
+            self._newest[ToolsPrinted] = self._printed
 
     def detach(self) -> None:
         """The link is gone: what memory cannot hold goes to the spool."""

@@ -51,8 +51,9 @@ from actors.events.work import (
 )
 from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
 from actors.replies import Accepted, IfHead, QueuedMessage, Rejected, SessionView
-from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved
+from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved, ToolOutputs
 from bridgehub.desk.records import Where
+from bridgehub.protocol.tool_output import ToolOutput
 from storage.records import SessionRecord, Summary
 from transport.config import TransportConfig
 from transport.v3 import replies
@@ -151,6 +152,8 @@ def _answers() -> Iterator[tuple[str, bytes]]:
     yield "agent", replies.agent(SESSION, offer, NOW_MS)
     gauge = {"context": {"used": 31_705, "window": 1_000_000, "compacts_at": 967_000}, "cost_usd": 0.41}
     yield "gauge", replies.gauge(SESSION, gauge, NOW_MS)
+    printed = ToolOutput("c2", "execute", "collected 42 items\n", 8120)
+    yield "tool_output", replies.tool_output(SESSION, ToolOutputs("t1", (printed,)), NOW_MS)
     yield "accepted", replies.accepted(SESSION, Accepted("5f0c", 121, duplicate=False), NOW_MS)
     stale = Rejected("stale_head", "somebody else has written since", message_id="5f0c", head=IfHead(1, 131))
     yield "rejected", replies.rejected(SESSION, stale, NOW_MS)

@@ -230,8 +230,9 @@ def _apply_to_turn(state: SessionState, event: object, at_ms: int) -> None:
             turn.tasks.pop(event.task_id, None)
         case ToolStarted() if turn.cause == DESK:
             turn.tools[event.tool_id] = event.name
-        case ToolFinished() if turn.cause == DESK:
+        case ToolFinished():
             turn.tools.pop(event.tool_id, None)
+            turn.printed.pop(event.tool_id, None)
         case _:
             pass  # tools, progress and notices change nothing that a reload must know
 

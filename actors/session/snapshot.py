@@ -15,6 +15,7 @@ from actors.events.session import Held, Settings
 from actors.events.work import PlanEntry
 from actors.replies import QueuedMessage, SessionView
 from actors.session.state import BackgroundTask, RunningUndo, SessionState, Turn, WaitingMessage
+from actors.tail import ToolOutputs
 from bridgehub.desk.records import DeskMark, Where
 from storage.records import SessionRecord, Summary
 
@@ -174,8 +175,16 @@ def view(state: SessionState) -> SessionView:
         grants=state.granted(),
         offer=state.offer,
         gauge=state.gauge,
+        printed=_printed(state),
         plan=state.plan,
         held=state.held,
         background=tuple(one.started for one in state.background.values()),
         where=state.where,
+    )
+
+
+def _printed(state: SessionState) -> ToolOutputs | None:
+    turn = state.turn
+    return (
+        ToolOutputs(turn.turn_id, tuple(turn.printed.values())) if turn is not None and turn.printed else None
     )

@@ -17,6 +17,7 @@ from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.replies import IfHead
 from actors.session.answer import AnswerText
 from bridgehub.desk.records import DESK, DeskMark, Where
+from bridgehub.protocol.tool_output import ToolOutput
 
 __all__ = ["PREVIEW_LENGTH", "BackgroundTask", "RunningUndo", "SessionState", "Turn", "WaitingMessage"]
 
@@ -75,6 +76,7 @@ class Turn:
         tools: the calls of a terminal that have not returned.
         denied: who said no to a terminal's call, by the tool, until a call of it returns.
         encoded: open requests as the snapshot holds them, as far as one was made: their inputs may be large.
+        printed: the newest output of the tools that run, by tool id; not kept.
     """
 
     turn_id: str
@@ -98,6 +100,7 @@ class Turn:
     preview: str = attrs.field(default="", init=False, eq=False)
     may_move: bool = attrs.field(default=False, init=False, eq=False)
     encoded: dict[str, bytes] = attrs.field(factory=dict, init=False, eq=False)
+    printed: dict[str, ToolOutput] = attrs.field(factory=dict, init=False, eq=False)
 
 
 @attrs.define

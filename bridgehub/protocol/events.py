@@ -10,6 +10,7 @@ from typing import Any, Literal
 import attrs
 
 from bridgehub.protocol.desk_events import Joined, PermissionSettled, PersonSaid, Titled
+from bridgehub.protocol.tool_output import ToolOutput, ToolsPrinted
 
 __all__ = [
     "AgentMemory",
@@ -38,6 +39,8 @@ __all__ = [
     "Titled",
     "ToolBegan",
     "ToolEnded",
+    "ToolOutput",
+    "ToolsPrinted",
     "TurnBegan",
     "TurnDone",
     "TurnFailed",
@@ -371,6 +374,7 @@ HubEvent = (
     | BlockDropped
     | ToolBegan
     | ToolEnded
+    | ToolsPrinted
     | PermissionAsked
     | PlanChanged
     | TaskBegan

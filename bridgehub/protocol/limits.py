@@ -15,6 +15,7 @@ import attrs
 
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.codec import json_bytes
+from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS, MAX_OUTPUTS
 
 __all__ = [
     "MAX_GRANT_CHARS",
@@ -125,6 +126,8 @@ def _clip_values(event: hub.HubEvent) -> hub.HubEvent:
                 diff=_diff(event.diff),
                 pictures=tuple(one for one in event.pictures[:MAX_OPTIONS] if _blob(one) is not None),
             )
+        case hub.ToolsPrinted():
+            return attrs.evolve(event, outputs=tuple(map(_output, event.outputs[-MAX_OUTPUTS:])))
         case hub.PermissionAsked():
             return _request(event)
         case hub.PlanChanged():
@@ -148,6 +151,13 @@ def _clip_values(event: hub.HubEvent) -> hub.HubEvent:
             return attrs.evolve(event, content=text(event.content))
         case _:
             return event
+
+
+def _output(one: hub.ToolOutput) -> hub.ToolOutput:
+    """Return the newest part of a running tool's output."""
+    extra = max(0, len(one.output) - MAX_OUTPUT_CHARS)
+    offset = min(MAX_NUMBER, max(0, one.offset) + extra)
+    return hub.ToolOutput(short_id(one.tool_id), short_id(one.name), one.output[extra:], offset)
 
 
 def _request(event: hub.PermissionAsked) -> hub.PermissionAsked:

@@ -11,7 +11,7 @@ import trio
 from bridgehub.agents.base import AgentDriver
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
-from bridgehub.protocol.events import AgentOffered, Gauged, HubEvent
+from bridgehub.protocol.events import AgentOffered, Gauged, HubEvent, ToolsPrinted
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.turns.sink import PermissionRequests
 
@@ -23,7 +23,7 @@ GAUGE_S = 10.0
 """How long a driver may take to tell its gauge."""
 
 NEWEST_S = 1.0
-"""Least time between two gauges, or two lists of what the agent offers (PROTOCOL section 8)."""
+"""Least time between two gauges, lists of what the agent offers, or outputs of running tools (PROTOCOL section 8)."""
 
 
 @attrs.define(eq=False)
@@ -82,7 +82,7 @@ class Setups:
             except Exception as exc:
                 _log.info("the gauge is not known: %s", type(exc).__name__)
 
-    def newest_nowait(self, event: AgentOffered | Gauged) -> None:
+    def newest_nowait(self, event: AgentOffered | Gauged | ToolsPrinted) -> None:
         """Tell what only the newest of counts, soon."""
         self._newest[type(event)] = event
         self._newest_came.set()

@@ -24,6 +24,7 @@ from bridgehub.protocol.events import (
     PlanChanged,
     TextPiece,
     ToolEnded,
+    ToolsPrinted,
 )
 from bridgehub.protocol.messages import Decided, History
 from bridgehub.protocol.trust import KIND, declined_by
@@ -127,7 +128,7 @@ class TurnSink:
     new_id: Callable[[], str]
     turn_id: str
     keep_memory: Callable[[dict[str, Any]], object] = lambda data: None
-    tell_newest: Callable[[AgentOffered | Gauged], object] = lambda event: None
+    tell_newest: Callable[[AgentOffered | Gauged | ToolsPrinted], object] = lambda event: None
     masker: Masker = attrs.field(factory=Masker)
     note: Callable[[HubEvent], object] = lambda event: None
     silence: InactivityWatchdog = attrs.field(factory=InactivityWatchdog)
@@ -143,7 +144,7 @@ class TurnSink:
         if self.closed:
             await trio.lowlevel.checkpoint()
             return
-        if isinstance(event, AgentOffered | Gauged):
+        if isinstance(event, AgentOffered | Gauged | ToolsPrinted):
             self.tell_newest(event)
             await trio.lowlevel.checkpoint()
             return

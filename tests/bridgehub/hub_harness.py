@@ -18,6 +18,7 @@ from bridgehub.protocol.events import (
     Consumed,
     Gauged,
     TextPiece,
+    ToolsPrinted,
     TurnDone,
     TurnFailed,
     TurnStopped,
@@ -39,6 +40,7 @@ __all__ = [
 
 ENDS = (TurnDone, TurnFailed, TurnStopped)
 LIMIT_S = 40.0
+_NEWEST = (AgentOffered, Gauged, ToolsPrinted)
 
 
 def make_spec(folder: Path, hub_id: str = "hub1", **changes: object) -> HubSpec:
@@ -90,8 +92,8 @@ class Reader:
         for item in batch:
             assert item.first_seq == self.position + 1, "a gap, or an event came twice"
             self.position = item.seq
-        self.newest += [item for item in batch if isinstance(item.event, AgentOffered | Gauged)]
-        batch = [item for item in batch if not isinstance(item.event, AgentOffered | Gauged)]
+        self.newest += [item for item in batch if isinstance(item.event, _NEWEST)]
+        batch = [item for item in batch if not isinstance(item.event, _NEWEST)]
         self.events += batch
         if self.acks:
             await self.link.send(Ack(self.position))

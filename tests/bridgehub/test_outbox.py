@@ -22,10 +22,13 @@ from bridgehub.protocol.events import (
     TaskBegan,
     TextPiece,
     ToolBegan,
+    ToolOutput,
+    ToolsPrinted,
     TurnDone,
 )
 from bridgehub.protocol.limits import clip
 from bridgehub.protocol.messages import Reported
+from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS
 from bridgehub.spool import Spool
 
 
@@ -123,6 +126,7 @@ async def test_an_event_over_a_line_is_refused_and_leaves_no_trace(tmp_path: Pat
         PlanChanged("t", ({"content": "p" * (9 << 20)}, {"content": 7})),
         PermissionAsked("t", "p", "n", {}, (), [{"question": "q" * (9 << 20)}]),
         SettingsTold(None, {"model": "m"}, "r" * (9 << 20)),
+        ToolsPrinted("t", (ToolOutput("i" * 4600, "n" * 999, "\0" * (9 << 20), 2**70),) * 99),
         Noticed("t", "c" * 500, "x", attempt=2**70),
         TurnDone("t", input_tokens=2**70, output_tokens=-(2**70), cost_usd=float("inf")),
         TextPiece("t", "text", "b" * 4600, "x"),
@@ -301,3 +305,27 @@ async def put_numbers(box: Outbox, count: int) -> None:
 
 def numbers(items: list[Reported]) -> list[int]:
     return [int(item.event.content) for item in items if isinstance(item.event, Noticed)]
+
+
+async def test_each_link_gets_the_output_of_the_tools_that_run(tmp_path: Path) -> None:
+    box = make_outbox(tmp_path)
+    box.attach(0)
+    printed = ToolsPrinted("t", (ToolOutput("a", "execute", "one"),))
+    box.put_newest_nowait(printed)
+    (told,) = decoded(await box.take())
+    box.ack(told.seq)
+    box.detach()
+    box.attach(told.seq)
+    assert [item.event for item in decoded(await box.take())] == [printed]
+    box.put_newest_nowait(ToolsPrinted("t", ()))
+    (last,) = decoded(await box.take())
+    box.attach(last.seq)
+    await box.put(Consumed("t"))
+    assert [item.event for item in decoded(await box.take())] == [Consumed("t")]
+
+
+def test_of_a_running_tools_output_the_newest_part_is_kept() -> None:
+    told = clip(ToolsPrinted("t", (ToolOutput("a", "execute", "x" * MAX_OUTPUT_CHARS + "end", 7),)))
+    assert isinstance(told, ToolsPrinted)
+    (one,) = told.outputs
+    assert (one.offset, len(one.output), one.output[-4:]) == (10, MAX_OUTPUT_CHARS, "xend")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -147,3 +147,70 @@ async def test_the_status_tells_of_an_agent_that_is_missing(place: Path) -> None
     async with open_place(place) as server, open_http(server) as http:
         agents = {one["name"]: one for one in (await http.get("/api/status")).json()["agents"]}
         assert (agents["mine"]["kind"], agents["mine"]["ready"]) == ("acp", True)
+
+
+COMMAND = (
+    """shell echo one; until [ -e go ]; do sleep 0.02; done; echo two; until [ -e on ]; do sleep 0.02; done"""
+)
+
+
+def is_printed(text: str) -> Callable[[dict[str, Any]], bool]:
+    """Match the frame that shows so much of the output of the one tool that runs."""
+    return lambda frame: (
+        frame["type"] == "tool_output" and [one["output"] for one in frame["outputs"]] == [text]
+    )
+
+
+async def test_what_a_command_prints_is_seen_by_all_also_after_the_servers_death(
+    place: Path, sid: str
+) -> None:
+    async with open_place(place) as server:
+        async with server.device() as one, server.device() as two:
+            await one.attach(sid, agent="mine")
+            await two.attach(sid)
+            await one.send(sid, COMMAND)
+            asked = await two.wait_for("permission_requested", limit_s=30)
+            await two.say("decide", session_id=sid, request_id=asked["request_id"], decision="allow")
+            for device in (one, two):
+                told = await device.wait_for(is_printed("one\n"), start=0, limit_s=30)
+                assert "seq" not in told
+                assert (told["session_id"], told["turn_id"]) == (sid, asked["turn_id"])
+                assert told["outputs"][0]["offset"] == 0
+            async with server.device() as three:
+                await three.attach(sid)
+                await three.wait_for(is_printed("one\n"), start=0)
+        await server.kill9()
+        await server.restart()
+        async with server.device() as one, server.device() as two:
+            await one.attach(sid)
+            await two.attach(sid)
+            for device in (one, two):
+                await device.wait_for(is_printed("one\n"), start=0, limit_s=30)
+            (place / "workspace" / "go").touch()
+            for device in (one, two):
+                await device.wait_for(is_printed("one\ntwo\n"), start=0, limit_s=30)
+            (place / "workspace" / "on").touch()
+            finished = await two.wait_for("tool_finished", start=0, limit_s=30)
+            assert finished["output"] == "one\ntwo\n"
+            await one.wait_for("complete", start=0, turn_id=asked["turn_id"], limit_s=30)
+            async with server.device() as late:
+                await late.attach(sid)
+                await late.wait_for("complete", start=0)
+                assert not [frame for frame in late.frames if frame["type"] == "tool_output"]
+
+
+async def test_what_a_command_printed_stays_after_its_hubs_death(place: Path, sid: str) -> None:
+    async with open_place(place) as server, server.device() as one, server.device() as two:
+        await one.attach(sid, agent="mine")
+        await two.attach(sid)
+        await one.send(sid, COMMAND)
+        asked = await two.wait_for("permission_requested", limit_s=30)
+        await two.say("decide", session_id=sid, request_id=asked["request_id"], decision="allow")
+        await one.wait_for(is_printed("one\n"), start=0, limit_s=30)
+        hub = hubs_of(server.data)[sid]
+        below = hub.children(recursive=True)
+        hub.kill()
+        finished = await two.wait_for("tool_finished", start=0, limit_s=30)
+        assert (finished["output"], finished["is_error"]) == ("one\n", True)
+        assert (await two.wait_for("error", start=0))["code"] == "agent_exited"
+        await wait_processes_gone([hub, *below])

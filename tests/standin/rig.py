@@ -16,7 +16,7 @@ import trio
 
 from bridgehub.agents.claude.driver import ClaudeDriver, make_driver
 from bridgehub.agents.request_words import RequestWords, plain_words
-from bridgehub.protocol.events import AgentOffered, Gauged, HubEvent, TextPiece
+from bridgehub.protocol.events import AgentOffered, Gauged, HubEvent, TextPiece, ToolsPrinted
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import Decided, History
 from bridgehub.trust.finding import Findings
@@ -84,8 +84,9 @@ class RecordingSink:
 
     async def emit(self, event: HubEvent) -> None:
         await trio.lowlevel.checkpoint()
-        if isinstance(event, AgentOffered | Gauged):
+        if isinstance(event, AgentOffered | Gauged | ToolsPrinted):
             self.newest[type(event)] = event
+            self._wake()
         else:
             self._note(event)
 
@@ -157,6 +158,9 @@ class RecordingSink:
 
     def _note(self, event: HubEvent | Asked) -> None:
         self.events.append(event)
+        self._wake()
+
+    def _wake(self) -> None:
         self._news.set()
         self._news = trio.Event()
 

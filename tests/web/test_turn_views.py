@@ -176,6 +176,34 @@ def test_tools_are_drawn_by_their_kind(site: Site, sid: str) -> None:
     )
 
 
+def test_the_output_of_a_running_call_grows(site: Site, sid: str) -> None:
+    stage = open_stage(site, sid)
+    stage.ask()
+
+    def tell(*printed: str, offset: int = 0) -> None:
+        outputs = [{"tool_id": "x1", "offset": offset, "output": text} for text in printed]
+        stage.tell("tool_output", turn_id="t1", outputs=outputs)
+
+    tell("one\n")  # after an `attach` it comes before the event of its call
+    stage.play("tool_started", tool_id="x1", name="execute", input={"command": "make"}, parent_tool_id=None)
+    answer = stage.screen.answers.last
+    expect(answer.locator("summary .gist").nth(1)).to_have_text("one")
+    open_rows(stage)
+    output = answer.locator(".toolbody pre").last
+    expect(output).to_have_text("one\n")
+    tell("one\n\x1b[31mtwo\x1b[0m <b>\n")
+    expect(output).to_have_text("one\ntwo <b>\n")
+    tell("two\n" * 100, offset=400)
+    expect(output).to_contain_text("…two")
+    assert output.evaluate("node => node.scrollTop + node.clientHeight >= node.scrollHeight - 2")
+    finished = {"tool_id": "x1", "name": "execute", "is_error": False, "parent_tool_id": None}
+    stage.play("tool_finished", **finished, output="one\ntwo\nthree\n")
+    expect(output).to_have_text("one\ntwo\nthree\n")
+    expect(answer.locator(".toolbody pre")).to_have_count(2)
+    tell()
+    expect(output).to_have_text("one\ntwo\nthree\n")
+
+
 def test_inner_calls_stand_in_the_call_that_began_them(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     stage.ask()

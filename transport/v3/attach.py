@@ -118,6 +118,8 @@ class Attaching:
         texts = [replies.attached(answer, now_ms), replies.agent(frame.session_id, view.offer, now_ms)]
         if view.gauge:
             texts.append(replies.gauge(frame.session_id, view.gauge, now_ms))
+        if view.printed is not None:
+            texts.append(replies.tool_output(frame.session_id, view.printed, now_ms))
         return texts, first
 
     def _rendered(self) -> RenderedFeed | None:

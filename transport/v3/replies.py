@@ -20,6 +20,7 @@ from actors.tail import (
     Presence,
     ReadMarkMoved,
     SessionProblem,
+    ToolOutputs,
     TransientUpdate,
 )
 from bridgehub.desk.records import Where
@@ -49,6 +50,7 @@ __all__ = [
     "rejected",
     "session_changed",
     "session_entry",
+    "tool_output",
 ]
 
 HEARTBEAT_SESSIONS: Final = 1000
@@ -175,6 +177,13 @@ def gauge(session_id: str, told: Mapping[str, Any], now_ms: int) -> bytes:
     return _frame("gauge", _gauge_line(told), now_ms, {**told, "session_id": session_id})
 
 
+def tool_output(session_id: str, told: ToolOutputs, now_ms: int) -> bytes:
+    """Return the frame with what running tools have printed so far."""
+    outputs = [{"tool_id": one.tool_id, "offset": one.offset, "output": one.output} for one in told.outputs]
+    fields = {"session_id": session_id, "turn_id": told.turn_id, "outputs": outputs}
+    return _frame("tool_output", "The output of running tools.", now_ms, fields)
+
+
 def _gauge_line(figures: Mapping[str, Any]) -> str:
     context = figures.get("context")
     known = context if isinstance(context, dict) else {}
@@ -268,6 +277,8 @@ def news(session_id: str, item: TransientUpdate, own_label: str, now_ms: int) ->
         return agent(session_id, item.offer, now_ms)
     if isinstance(item, GaugeMoved):
         return gauge(session_id, item.gauge, now_ms)
+    if isinstance(item, ToolOutputs):
+        return tool_output(session_id, item, now_ms)
     if isinstance(item, SessionProblem):
         return None if item.code is None else error(item.code, item.content, now_ms, session_id)
     if item.by_device == own_label:

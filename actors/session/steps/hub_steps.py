@@ -32,12 +32,13 @@ from actors.events.work import (
     ToolFinished,
     ToolStarted,
 )
-from actors.session.effects import KillHub, SendHistory, SendToHub
+from actors.session.effects import Announce, KillHub, SendHistory, SendToHub
 from actors.session.inputs import FromHub
 from actors.session.steps.background_steps import own_turn_began, told_in_background, told_of_own_turn
 from actors.session.steps.live_steps import take_live, take_of_session
 from actors.session.steps.settings_steps import allow_under_mode, gauged, offered, settings_told
 from actors.session.steps.step import Step
+from actors.tail import ToolOutputs
 from bridgehub.desk.records import DESK
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS, clip, is_flat
@@ -302,12 +303,24 @@ def _work(step: Step, event: hub.HubEvent) -> None:
                     task.parent_task_id,
                 )
             )
+        case hub.ToolsPrinted():
+            _printed(step, event)
         case hub.PlanChanged():
             step.emit_in_turn(PlanUpdated(tuple(PlanEntry(**one) for one in event.entries)))
         case hub.Noticed():
             step.emit_in_turn(_notice(event))
         case _:
             pass
+
+
+def _printed(step: Step, event: hub.ToolsPrinted) -> None:
+    """Show what running tools have printed. The journal gets it with `tool_finished`."""
+    turn = step.state.turn
+    assert turn is not None
+    printed = {one.tool_id: one for one in event.outputs}
+    if printed != turn.printed:
+        turn.printed = printed
+        step.do(Announce(ToolOutputs(turn.turn_id, event.outputs)))
 
 
 def _checkpoint(event: hub.Checkpointed) -> Checkpoint:

@@ -16,7 +16,7 @@ from actors.events.committed import Committed, Event
 from actors.events.conversation import Complete, Delivery, DeliveryState, Interrupted, TurnError, TurnStarted
 from actors.events.permissions import PermissionResolved
 from actors.events.session import Held, SessionUpdated, Settings
-from actors.events.work import TaskFinished
+from actors.events.work import TaskFinished, ToolFinished
 from actors.session.apply import apply
 from actors.session.effects import Effect, HandOver, KillHub, SendToHub, StartHub, StopHub
 from actors.session.state import SessionState, Turn, WaitingMessage
@@ -84,6 +84,8 @@ class Step:
         turn = self.state.turn
         assert turn is not None
         self.cancel_requests(None)
+        if not hub_said:
+            self._keep_printed(turn)
         for task in tuple(turn.tasks.values()):
             self.emit_in_turn(
                 TaskFinished(
@@ -98,6 +100,12 @@ class Step:
         self.take_back_lent_rights()
         self.hold_or_release(end)
         self.start_next()
+
+    def _keep_printed(self, turn: Turn) -> None:
+        """Journal what the running tools printed, which nobody else knows now that their hub is gone."""
+        for one in tuple(turn.printed.values()):
+            left_out = f"[{one.offset} characters before this are lost]\n" if one.offset else ""
+            self.emit_in_turn(ToolFinished(one.tool_id, one.name, left_out + one.output, is_error=True))
 
     def _end_steered(self, turn: Turn, delivery: DeliveryState, *, hub_said: bool) -> None:
         """Let steered messages share the turn's outcome; of the others only a hub's own end shows that the agent

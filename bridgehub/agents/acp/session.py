@@ -30,6 +30,7 @@ from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.codex.errors import CodexBadOutput, CodexExited, PromptNotTaken
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest
+from bridgehub.agents.running_output import OutputTeller
 from bridgehub.blobs import keep_blob
 from bridgehub.protocol.events import AgentOffered, Consumed, HubEvent, SettingsTold, ToolEnded
 from bridgehub.protocol.hub_spec import HubSpec, Setup
@@ -60,6 +61,7 @@ class _Turn:
     sink: Sink
     translator: Translator
     requests: RequestHandler
+    output: OutputTeller
     prompt_id: int | None = None
     consumed: bool = False
     interrupted: bool = False
@@ -82,6 +84,7 @@ class AcpSession:
 
     def __attrs_post_init__(self) -> None:
         self._switches = AcpSwitches(self.spec, self.program, self.session_id, self.offer)
+        self.terminals.heard = self._note_printed
 
     @property
     def usable(self) -> bool:
@@ -106,13 +109,16 @@ class AcpSession:
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
+                    nursery.start_soon(turn.output.run)
                     nursery.start_soon(self._begin, turn, blocks)
                     end = await self._follow(turn, batches, nursery)
                     nursery.cancel_scope.cancel(reason="the turn is over")
+        except Exception:
+            await self._end_tools(turn)
+            raise
         finally:
             self._turn = None
-        for event in turn.translator.flush():
-            await self._emit(turn, event)
+        await self._end_tools(turn)
         return end
 
     async def interrupt(self) -> None:
@@ -163,8 +169,13 @@ class AcpSession:
             self.notes,
             self._may_bypass,
         )
-        turn = _Turn(turn_id, sink, translator, requests)
+        output = OutputTeller(lambda: translator.printed(self.terminals.recent), sink.emit)
+        turn = _Turn(turn_id, sink, translator, requests, output)
         return turn
+
+    def _note_printed(self) -> None:
+        if self._turn is not None:
+            self._turn.output.note_nowait()
 
     async def _begin(self, turn: _Turn, blocks: list[dict[str, Any]]) -> None:
         params = {"sessionId": self.session_id, "prompt": blocks}
@@ -215,6 +226,7 @@ class AcpSession:
             return
         for event in turn.translator.translate(told.params.inner("update"), trio.current_time()):
             await self._emit(turn, event)
+        turn.output.note_nowait()
 
     def _note_state(self, told: Notification) -> bool:
         """Take a message about the conversation as a whole. Return whether it is one."""
@@ -248,7 +260,14 @@ class AcpSession:
         if edit is not None and isinstance(event, ToolEnded):
             diff = await trio.to_thread.run_sync(edit.diff, self.spec.workspace, abandon_on_cancel=True)
             event = attrs.evolve(event, diff=diff)
+        if isinstance(event, ToolEnded):
+            await turn.output.tell_now()
         await turn.sink.emit(event)
+
+    async def _end_tools(self, turn: _Turn) -> None:
+        """End the tool calls that are still open."""
+        for event in turn.translator.flush():
+            await self._emit(turn, event)
 
     async def _finish(self, turn: _Turn, told: Reply) -> TurnEnd:
         await self._consume(turn)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ import attrs
 import trio
 
 from bridgehub.agents.codex.protocol import Fields
+from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS
 
 __all__ = ["MAX_OUTPUT_BYTES", "BadTerminal", "Terminals"]
 
@@ -40,9 +42,16 @@ class BadTerminal(Exception):
 class _Terminal:
     process: trio.Process
     limit: int
+    heard: Callable[[], object]
     output: bytearray = attrs.field(factory=bytearray)
     is_cut: bool = False
     ended: trio.Event = attrs.field(factory=trio.Event)
+    recent: str = ""
+    """The newest characters of the output. `printed`: how many characters it has had."""
+    printed: int = 0
+    _decoder: codecs.IncrementalDecoder = attrs.field(
+        factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
 
     def text(self) -> str:
         """Return the output, without an incomplete character at its beginning."""
@@ -88,15 +97,25 @@ class _Terminal:
                 if len(self.output) > self.limit:
                     self.is_cut = True
                     del self.output[: -self.limit or None]
+                text = self._decoder.decode(chunk)
+                self.printed += len(text)
+                self.recent = (self.recent + text)[-MAX_OUTPUT_CHARS:]
+                self.heard()
 
 
 @attrs.define(eq=False)
 class Terminals:
-    """The terminals of one program of the agent. `env`: the whole environment of a command, before its own variables."""
+    """The terminals of one program of the agent.
+
+    Attributes:
+        env: the whole environment of a command, before its own variables.
+        heard: is called when a command has printed something. Must not block or raise.
+    """
 
     env: Mapping[str, str] = attrs.field(repr=False)
+    heard: Callable[[], object] = lambda: None
     _open: dict[str, _Terminal] = attrs.field(factory=dict)
-    _kept: dict[str, str] = attrs.field(factory=dict)
+    _kept: dict[str, _Terminal] = attrs.field(factory=dict)
     _count: int = 0
 
     async def create(self, params: Fields, cwd: str) -> str:
@@ -121,7 +140,7 @@ class Terminals:
         limit = MAX_OUTPUT_BYTES if limit is None else max(0, min(limit, MAX_OUTPUT_BYTES))
         self._count += 1
         terminal_id = f"terminal-{self._count}"
-        terminal = self._open[terminal_id] = _Terminal(process, limit)
+        terminal = self._open[terminal_id] = _Terminal(process, limit, lambda: self.heard())
         trio.lowlevel.spawn_system_task(terminal.drain, name="agent terminal")
         return terminal_id
 
@@ -147,14 +166,19 @@ class Terminals:
         terminal = self._of(terminal_id)
         del self._open[terminal_id]
         terminal.kill()
-        self._kept[terminal_id] = terminal.text()
+        self._kept[terminal_id] = terminal
         if len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]
 
     def text(self, terminal_id: str) -> str:
         """Return a terminal's output, even if it was released. Empty if there is none."""
-        terminal = self._open.get(terminal_id)
-        return self._kept.get(terminal_id, "") if terminal is None else terminal.text()
+        terminal = self._open.get(terminal_id) or self._kept.get(terminal_id)
+        return "" if terminal is None else terminal.text()
+
+    def recent(self, terminal_id: str) -> tuple[int, str]:
+        """Return the newest part of a terminal's output, after the number of characters before it."""
+        terminal = self._open.get(terminal_id) or self._kept.get(terminal_id)
+        return (0, "") if terminal is None else (terminal.printed - len(terminal.recent), terminal.recent)
 
     def kill_all(self) -> None:
         """End all commands."""

@@ -18,6 +18,7 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_texts, relative
 from bridgehub.agents.pictures import picture_of
 from bridgehub.agents.text import MAX_TOOL_BYTES, clean_text
+from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS, ToolOutput
 
 __all__ = ["KINDS", "ToolCall", "clean_id", "clean_json", "content_text"]
 
@@ -79,6 +80,8 @@ class ToolCall:
     raw_input: Any = None
     raw_output: Any = None
     content: tuple[Fields, ...] = ()
+    said: tuple[int, str] = (0, "")
+    """The newest part of the text that the call has reported, after the number of characters before it."""
     is_begun: bool = False
     since: float = 0.0
 
@@ -98,6 +101,7 @@ class ToolCall:
             self.raw_output = clean_json(told.value("rawOutput"))
         if told.value("content") is not None:
             self.content = told.objects("content")
+            self.said = _newest(0, "\n".join(part for part in self._texts() if part))
 
     @property
     def name(self) -> str:
@@ -146,6 +150,28 @@ class ToolCall:
 
     def output(self, terminal_text: Callable[[str], str]) -> str:
         """Return the call's output. `terminal_text` returns the output of our terminals."""
+        parts = self._texts(terminal_text)
+        told = "\n".join(part for part in parts if part)
+        if told or self.raw_output is None:
+            return clean_text(told)
+        if isinstance(self.raw_output, dict) and isinstance(self.raw_output.get("output"), str):
+            return str(self.raw_output["output"])
+        return self.raw_output if isinstance(self.raw_output, str) else _json(self.raw_output)
+
+    def printed(self, recent: Callable[[str], tuple[int, str]]) -> ToolOutput | None:
+        """Return what the running call has printed so far. `recent` returns the newest output of our terminals."""
+        offset, text = self.said
+        for one in self.content:
+            before, newest = recent(one.text("terminalId")) if one.text("type") == "terminal" else (0, "")
+            between = "\n" if text and newest else ""
+            if before:  # what lies between is not kept
+                offset, text = offset + len(text + between) + before, newest
+            else:
+                text += between + newest
+        offset, text = _newest(offset, text)
+        return ToolOutput(self.tool_id, self.name, clean_text(text), offset) if text else None
+
+    def _texts(self, terminal_text: Callable[[str], str] = lambda terminal_id: "") -> list[str]:
         parts = []
         for one in self.content:
             match one.text("type"):
@@ -153,12 +179,7 @@ class ToolCall:
                     parts.append(content_text(one.inner("content")))
                 case "terminal":
                     parts.append(terminal_text(one.text("terminalId")))
-        told = "\n".join(part for part in parts if part)
-        if told or self.raw_output is None:
-            return clean_text(told)
-        if isinstance(self.raw_output, dict) and isinstance(self.raw_output.get("output"), str):
-            return str(self.raw_output["output"])
-        return self.raw_output if isinstance(self.raw_output, str) else _json(self.raw_output)
+        return parts
 
     def shown_parts(self) -> list[object]:
         """Return the parts of the call's output, some of which may be pictures."""
@@ -176,6 +197,11 @@ class ToolCall:
                 texts = (None if text is None else clean_text(text) for text in (old, new))
                 entries.append(entry_of_texts(path, *texts))
         return entries or None
+
+
+def _newest(offset: int, text: str) -> tuple[int, str]:
+    extra = max(0, len(text) - MAX_OUTPUT_CHARS)
+    return offset + extra, text[extra:]
 
 
 def _size(value: Any) -> int:

@@ -10,9 +10,17 @@ import attrs
 from bridgehub.agents.acp.tools import ToolCall, clean_id, content_text
 from bridgehub.agents.codex.protocol import Fields, Message, Notification
 from bridgehub.agents.pictures import pictures_of
-from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
+from bridgehub.agents.text import MAX_TOOL_BYTES, Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.blobs import Blob
-from bridgehub.protocol.events import Gauged, HubEvent, PlanChanged, TextPiece, ToolBegan, ToolEnded
+from bridgehub.protocol.events import (
+    Gauged,
+    HubEvent,
+    PlanChanged,
+    TextPiece,
+    ToolBegan,
+    ToolEnded,
+    ToolsPrinted,
+)
 
 __all__ = ["Translator", "joined"]
 
@@ -111,13 +119,20 @@ class Translator:
         if tool is not None:
             tool.since = now
 
+    def printed(self, recent: Callable[[str], tuple[int, str]]) -> ToolsPrinted:
+        """Return what the running calls have printed so far. See `ToolCall.printed`."""
+        running = (tool.printed(recent) for tool in self._tools.values() if tool.is_begun)
+        return ToolsPrinted(self.turn_id, tuple(one for one in running if one is not None))
+
     def flush(self) -> Iterator[HubEvent]:
-        """End the tool calls that are open at the turn's end."""
-        for tool in self._tools.values():
+        """End the tool calls that are open at the turn's end. Each keeps what it has printed."""
+        while self._tools:
+            tool = self._tools.pop(next(iter(self._tools)))
             if not tool.is_begun:
                 yield self._began(tool)
-            yield ToolEnded(self.turn_id, tool.tool_id, tool.name, _CUT_OFF, is_error=True)
-        self._tools.clear()
+            cut = self._kept(cut_text(tool.output(self.terminal_text), MAX_TOOL_BYTES - len(_CUT_OFF) - 1))
+            told = f"{cut.value}\n{_CUT_OFF}" if cut.value else _CUT_OFF
+            yield ToolEnded(self.turn_id, tool.tool_id, tool.name, told, is_error=True, blob=cut.blob)
 
     def _text(self, channel: Channel, message_id: str, text: str) -> Iterator[HubEvent]:
         if self._block != (channel, message_id) or not self._blocks:

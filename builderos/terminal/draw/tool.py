@@ -46,6 +46,8 @@ def tool_lines(
         lines += [
             [below, *line] for line in diff_lines(tool.diff, width - below.cell_length, most=FOLDED_DIFF)
         ]
+    elif last := _printed(tool).rstrip().rpartition("\n")[2]:
+        lines.append([below, Segment(flat(last)[: max(8, width - below.cell_length)], DIM)])
     for inner in tool.inner:
         lines += tool_lines(inner, width, workspace, unfolded=unfolded, depth=depth + 1)
     return lines
@@ -86,14 +88,17 @@ def _state(tool: ToolEntry) -> tuple[Style, str]:
 
 def _inside(tool: ToolEntry, width: int, below: Segment) -> list[Segments]:
     lines = _limited(input_text(tool.input), width, Style(color="cyan"))
-    if tool.output:
-        lines += [
-            [Segment("─" * min(width, 20), DIM)],
-            *_limited(_COLOURS.sub("", tool.output), width, Style.null()),
-        ]
+    if output := _printed(tool) or _COLOURS.sub("", tool.output or ""):
+        lines += [[Segment("─" * min(width, 20), DIM)], *_limited(output, width, Style.null())]
     if tool.diff:
         lines += diff_lines(tool.diff, width)
     return [[below, *line] for line in lines]
+
+
+def _printed(tool: ToolEntry) -> str:
+    """Return the newest lines that a call has printed, while it runs."""
+    text = _COLOURS.sub("", tool.printed) if tool.output is None else ""
+    return "\n".join(text.replace("\r", "\n").strip("\n").split("\n")[-UNFOLDED:])
 
 
 def _limited(text: str, width: int, style: Style) -> list[Segments]:

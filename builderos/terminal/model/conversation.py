@@ -16,6 +16,7 @@ from builderos.terminal.model.parts import (
     past_answer,
     past_message,
     piece,
+    printed,
     same,
     start_tool,
     whole,
@@ -161,6 +162,8 @@ class ConversationModel:
                 self.read_seq = max(self.read_seq, frame.number("read_seq"))
             case "draft":
                 self.draft, self.draft_by = frame.content, frame.text("by_device")
+            case "tool_output":
+                self.timeline.print_tools(frame.turn_id, printed(frame))
             case "session_changed" if frame.text("title"):
                 self.title = frame.text("title")
 
@@ -337,9 +340,6 @@ class ConversationModel:
                 answer.undone = True
                 self.timeline.touch(answer)
 
-    def _nothing(self, frame: Frame) -> None:
-        """Take an event that has nothing for a person."""
-
     def _of_turn(self, frame: Frame) -> None:
         ends = frame.kind in TURN_ENDS
         if ends and frame.turn_id == self.turn_id:
@@ -355,7 +355,7 @@ class ConversationModel:
             case "message" | "thinking":
                 piece(answer, frame)
             case "tool_started":
-                start_tool(answer, frame)
+                start_tool(answer, frame, self.timeline.printed)
             case "tool_finished":
                 finish_tool(answer, frame)
             case "block_dropped":
@@ -394,7 +394,6 @@ _TAKERS: Final[Mapping[str, Callable[[ConversationModel, Frame], None]]] = {
     "notice": ConversationModel._notice,
     "session_updated": ConversationModel._updated,
     "checkpoint": ConversationModel._checkpoint,
-    "undo_started": ConversationModel._nothing,
     "undone": ConversationModel._undone,
     "branch_left": ConversationModel._branch_left,
 }

@@ -36,13 +36,14 @@ class TextPart:
 
 @attrs.define(eq=False)
 class ToolEntry:
-    """A tool call. `output` is None until it is finished."""
+    """A tool call. `output` is None until it is finished; `printed`: the newest output while it runs."""
 
     tool_id: str
     name: str
     input: Any = None
     parent: str | None = None
     output: str | None = None
+    printed: str = ""
     is_error: bool = False
     duration_ms: int | None = None
     diff: list[Mapping[str, Any]] = attrs.field(factory=list)

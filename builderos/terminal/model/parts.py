@@ -10,7 +10,17 @@ import orjson
 from builderos.client.wire.frames import Frame
 from builderos.terminal.model.entries import AnswerEntry, MessageEntry, TextPart, ToolEntry
 
-__all__ = ["end", "finish_tool", "past_answer", "past_message", "piece", "same", "start_tool", "whole"]
+__all__ = [
+    "end",
+    "finish_tool",
+    "past_answer",
+    "past_message",
+    "piece",
+    "printed",
+    "same",
+    "start_tool",
+    "whole",
+]
 
 
 def piece(answer: AnswerEntry, frame: Frame) -> None:
@@ -30,20 +40,27 @@ def piece(answer: AnswerEntry, frame: Frame) -> None:
     last.take(frame.number("offset"), frame.content)
 
 
-def start_tool(answer: AnswerEntry, frame: Frame) -> None:
-    """Take `tool_started`."""
+def start_tool(answer: AnswerEntry, frame: Frame, printed: Mapping[str, str]) -> None:
+    """Take `tool_started`. `printed`: what running tools have printed, by tool."""
     tool_id = frame.text("tool_id")
     if tool_id in answer.tools:
         return
     tool = ToolEntry(
         tool_id, frame.text("name"), frame.body.get("input"), frame.text("parent_tool_id") or None
     )
+    tool.printed = printed.get(tool_id, "")
     answer.tools[tool_id] = tool
     within = answer.tools.get(tool.parent or "")
     if within is not None:
         within.inner.append(tool)
     else:
         answer.parts.append(tool)
+
+
+def printed(frame: Frame) -> dict[str, str]:
+    """Return what running tools have printed, by tool, of a `tool_output`."""
+    told = [one for one in frame.tables("outputs") if isinstance(one.get("tool_id"), str)]
+    return {one["tool_id"]: ("…" if one.get("offset") else "") + str(one.get("output") or "") for one in told}
 
 
 def finish_tool(answer: AnswerEntry, frame: Frame) -> None:

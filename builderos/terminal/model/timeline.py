@@ -33,6 +33,7 @@ class Timeline:
         first_seq: from here on all is known; 1 or less: there is nothing before.
         dirty: keys of entries that changed since a reader emptied this.
         shape: grows with every change of the list itself.
+        printed: what running tools have printed, by tool. It may come before their `tool_started`.
     """
 
     entries: list[Entry] = attrs.field(factory=list)
@@ -41,6 +42,7 @@ class Timeline:
     first_seq: int = 1
     dirty: set[str] = attrs.field(factory=set)
     shape: int = 0
+    printed: dict[str, str] = attrs.field(factory=dict)
     _of_turn: dict[str, list[MessageEntry]] = attrs.field(factory=dict)
 
     def clear(self, first_seq: int) -> None:
@@ -52,6 +54,15 @@ class Timeline:
         self.dirty.clear()
         self.first_seq = first_seq
         self.shape += 1
+
+    def print_tools(self, turn_id: str | None, printed: dict[str, str]) -> None:
+        """Show what the running tools of a turn have printed."""
+        self.printed = printed
+        answer = self.answers.get(turn_id or "")
+        if answer is not None:
+            for tool in answer.tools.values():
+                tool.printed = printed.get(tool.tool_id, "")
+            self.touch(answer)
 
     def touch(self, entry: Entry) -> None:
         """Note that an entry changed."""

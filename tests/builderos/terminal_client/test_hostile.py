@@ -44,6 +44,8 @@ def test_every_part_of_the_screen(tmp_path: Path) -> None:
         )
         stage.turn(EVIL, EVIL, LINK, turn_id="t1", device_id=EVIL, end="")
         stage.event("tool_started", **tool, input={EVIL: EVIL, "file_path": EVIL})
+        stage.frame("tool_output", turn_id="t1", outputs=[{"tool_id": EVIL, "offset": EVIL, "output": EVIL}])
+        assert obeyed(drawn(stage).replace("\n", "")) == []
         stage.event("tool_finished", **tool, output=EVIL, is_error=False, diff=diff)
         stage.event("thinking", content=EVIL, block="b0", offset=0, turn_id="t1")
         stage.event("task_started", task_id="x", title=EVIL, state="running", turn_id="t1")

@@ -61,6 +61,14 @@ def test_tools_fold_and_unfold(tmp_path: Path) -> None:
         stage.event("tool_started", tool_id="a", name="Bash", input={"command": "make"}, turn_id="t1")
         assert "● Run make  running" in await stage.shown()
         assert "Run make" in stage.screen.working.said
+        outputs = [{"tool_id": "a", "offset": 9, "output": "more\n\x1b[31mnow\x1b[0m here\n"}]
+        stage.frame("tool_output", turn_id="t1", outputs=outputs)
+        shown = await stage.shown()
+        assert "now here" in shown
+        assert "more" not in shown
+        await stage.press("ctrl+o")
+        assert "…more\n" in await stage.shown()
+        await stage.press("ctrl+o")
         output = "first\n\x1b[31mred\x1b[0m\nlast"
         stage.event(
             "tool_finished", tool_id="a", output=output, is_error=False, duration_ms=1200, turn_id="t1"
@@ -68,6 +76,7 @@ def test_tools_fold_and_unfold(tmp_path: Path) -> None:
         shown = await stage.shown()
         assert "● Run make  1.2 s · 3 lines" in shown
         assert "last" not in shown
+        assert "now here" not in shown
         stage.event("thinking", content="I **think**", block="b0", offset=0, turn_id="t1")
         assert "Thinking · 2 words" in await stage.shown()
         await stage.press("ctrl+o")

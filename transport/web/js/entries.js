@@ -40,12 +40,12 @@ export function dropBlock(answer, id) {
 	answer.blocks = answer.blocks.filter(stays);
 }
 
-/** @param {AnswerEntry} answer @param {Frame} frame */
-export function startTool(answer, frame) {
+/** @param {AnswerEntry} answer @param {Frame} frame @param {string} [printed] what it has printed already */
+export function startTool(answer, frame, printed) {
 	const { tool_id: id, name, input, parent_tool_id: parent, blob, timestamp: at } = frame;
 	if (answer.tools.some((one) => one.id === id)) return;
 	/** @type {Tool} */
-	const tool = { kind: "tool", id, name, input, at, parent: parent ?? null, inputBlob: blob?.url, inner: [] };
+	const tool = { kind: "tool", id, name, input, at, parent: parent ?? null, inputBlob: blob?.url, inner: [], printed };
 	answer.tools.push(tool);
 	const within = tool.parent === null ? undefined : answer.tools.find((one) => one.id === tool.parent);
 	if (within && within !== tool) within.inner.push(tool);

@@ -47,6 +47,8 @@ export class Journal extends Timeline {
 		this.offer = null;
 		/** @type {Gauge | null} */
 		this.gauge = null;
+		/** @type {Map<string, string>} what the running tools have printed, by tool id */
+		this.printed = new Map();
 		this.readSeq = 0;
 		/** @type {Map<string, {turn: string | null, back: boolean}>} undos: of which turn, and whether they put its changes back */
 		this.undos = new Map();
@@ -89,6 +91,7 @@ export class Journal extends Timeline {
 			if (!this.tasks.has(one.task_id)) this.#task({ ...one, type: "task_started", background: true });
 		}
 		this.head = frame.head_seq;
+		this.printed.clear();
 		this.readSeq = frame.read_seq;
 		this.present(frame.devices);
 	}
@@ -106,6 +109,14 @@ export class Journal extends Timeline {
 		this.turn = null;
 		this.epoch = frame.epoch;
 		this.seq = frame.from_seq - 1;
+	}
+
+	/** Take the output of the running tools. It replaces the earlier one. @param {Frame} frame */
+	print(frame) {
+		const told = Array.isArray(frame.outputs) ? frame.outputs : [];
+		this.printed = new Map(told.map(({ tool_id: id, offset, output }) => [id, `${offset ? "…" : ""}${output}`]));
+		for (const tool of this.byTurn.get(frame.turn_id)?.tools ?? []) tool.printed = this.printed.get(tool.id);
+		this.#touch(frame.turn_id);
 	}
 
 	/** @param {Device[]} devices */
@@ -204,7 +215,7 @@ export class Journal extends Timeline {
 		this.dirty.add(answer.key);
 		if (ends || PROGRESS.has(frame.type)) answer.passing = "";
 		if (frame.type === "message" || frame.type === "thinking") takePiece(answer, frame);
-		else if (frame.type === "tool_started") startTool(answer, frame);
+		else if (frame.type === "tool_started") startTool(answer, frame, this.printed.get(frame.tool_id));
 		else if (frame.type === "tool_finished") finishTool(answer, frame);
 		else if (frame.type === "block_dropped") dropBlock(answer, frame.block);
 		else if (ends) {

@@ -110,6 +110,7 @@ export class OpenSession {
 		else if (frame.type === "draft") this.draft.take(frame.content);
 		else if (frame.type === "agent") this.#offered(frame.agent);
 		else if (frame.type === "gauge") this.journal.gauge = /** @type {Gauge} */ (/** @type {unknown} */ (frame));
+		else if (frame.type === "tool_output") this.journal.print(frame);
 		else return;
 		for (const watcher of this.watchers) watcher();
 		this.client.views.session();

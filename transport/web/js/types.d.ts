@@ -48,6 +48,8 @@ interface Tool {
   /** The calls of the sub-agent that this call began. */
   inner: Tool[];
   inputBlob?: string;
+  /** The newest part of what it has printed while it runs. */
+  printed?: string;
   output?: string;
   outputBlob?: string;
   /** Pictures in the call's output. */

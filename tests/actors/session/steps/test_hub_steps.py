@@ -13,9 +13,11 @@ from actors.events.codec import decode_event, encode_event
 from actors.events.conversation import Complete, Interrupted, Message, Notice, TurnError, Usage
 from actors.events.permissions import PermissionResolved
 from actors.events.pieces import MAX_PIECE_BYTES
-from actors.events.work import TaskFinished
-from actors.session.effects import ForgetHub, HandOver, KillHub, SendToHub, StartHub
+from actors.events.work import TaskFinished, ToolFinished
+from actors.session.effects import Announce, ForgetHub, HandOver, KillHub, SendToHub, StartHub
 from actors.session.inputs import FromHub, HubGone, HubReady
+from actors.session.snapshot import view
+from actors.tail import ToolOutputs
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import Decided, Reported, Welcome
@@ -344,3 +346,30 @@ def test_a_notice_keeps_its_fields() -> None:
     core.hear(hub.Noticed(core.turn_id, "retry", "again", 2, 1.5))
     assert core.events[0].event == Notice("retry", "again", 2, 1.5)
     assert attrs.asdict(core.events[0].event)["attempt"] == 2
+
+
+def test_what_tools_printed_is_shown_and_is_no_event() -> None:
+    core = in_phase("consumed")
+    turn, one = core.turn_id, hub.ToolOutput("x", "bash", "one", 3)
+    core.hear(hub.ToolBegan(turn, "x", "bash", {}))
+    assert core.hear(hub.ToolsPrinted(turn, (one,))) == []
+    told = ToolOutputs(turn, (one,))
+    assert core.orders == [Announce(told)]
+    assert view(core.state).printed == told
+    core.hear(hub.ToolsPrinted(turn, (one,)))
+    assert core.orders == [], "a hub tells each link"
+    assert core.hear(hub.ToolEnded(turn, "x", "bash", "one two", is_error=False)) == ["tool_finished"]
+    assert view(core.state).printed is None
+    core.hear(hub.TurnDone(turn))
+    assert core.hear(hub.ToolsPrinted(turn, (one,))) == [], "it came too late"
+    assert core.orders == []
+
+
+@pytest.mark.parametrize(("offset", "output"), [(0, "one"), (3, "[3 characters before this are lost]\none")])
+def test_what_tools_printed_is_kept_if_their_hub_dies(offset: int, output: str) -> None:
+    core = in_phase("consumed")
+    core.hear(hub.ToolBegan(core.turn_id, "x", "bash", {}))
+    core.hear(hub.ToolsPrinted(core.turn_id, (hub.ToolOutput("x", "bash", "one", offset),)))
+    assert core.give(core.gone()) == ["tool_finished", "d:failed", "error agent_exited"]
+    assert core.events[0].event == ToolFinished("x", "bash", output, is_error=True)
+    assert view(core.state).printed is None

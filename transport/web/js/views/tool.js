@@ -25,6 +25,13 @@ function stateWords(tool) {
 	return state === "running" ? "running" : [changed, tool.ms === undefined ? "done" : lasted(tool.ms)].filter(Boolean).join(" · ");
 }
 
+/** The last line that a running call has printed. @param {Tool} tool */
+function lastLine({ output, printed }) {
+	if (output !== undefined || !printed) return "";
+	const [line = ""] = printed.slice(-500).trimEnd().split(/[\r\n]/).slice(-1);
+	return line.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "");
+}
+
 export class ToolView {
 	/** @param {Tool} tool @param {Acts} acts */
 	constructor(tool, acts) {
@@ -35,12 +42,15 @@ export class ToolView {
 		this.gist = el("span.gist", gist);
 		this.now = el("span.gist.now", { hidden: true });
 		this.body = el("div.toolbody");
+		this.printed = el("div");
 		this.details = el("details.tool", { ontoggle: () => this.#fill() }, el("summary", el("b", verb), this.gist, this.now, this.state), this.body);
 		this.node = el("div.toolrow", this.details);
 		/** @type {LineView | undefined} the decision about it */
 		this.line = undefined;
 		/** @type {RunView | undefined} the calls of the agent that it began */
 		this.run = undefined;
+		/** @type {typeof import("./toolbody.js").printTool | undefined} */
+		this.print = undefined;
 		this.version = "";
 		this.filled = "";
 		this.update(tool);
@@ -53,15 +63,16 @@ export class ToolView {
 	/** @param {Tool} tool */
 	update(tool) {
 		const inner = tool.inner.at(-1);
-		const version = `${tool.output === undefined} ${tool.inner.length} ${inner?.output === undefined} ${tool.line?.key} ${tool.line ? this.acts.nameOf(tool.line.by) : ""}`;
+		const version = `${tool.output === undefined} ${tool.inner.length} ${inner?.output === undefined} ${tool.printed} ${tool.line?.key} ${tool.line ? this.acts.nameOf(tool.line.by) : ""}`;
 		if (version === this.version) return;
 		this.version = version;
 		const state = stateOf(tool);
 		setText(this.state, stateWords(tool));
 		setAttr(this.details, "data-state", state);
 		const at = state === "running" && inner ? describe(inner.name, inner.input, this.acts.workspace()) : null;
-		this.now.hidden = !at;
-		setText(this.now, at ? `${at.verb} ${at.gist}` : "");
+		const now = at ? `${at.verb} ${at.gist}` : lastLine(tool);
+		this.now.hidden = !now;
+		setText(this.now, now);
 		if (tool.line) {
 			this.line ??= new LineView(this.acts);
 			this.line.update(tool.line);
@@ -74,11 +85,20 @@ export class ToolView {
 	async #fill() {
 		const { tool } = this;
 		const version = `${tool.output === undefined} ${tool.inner.length}`;
-		if (!this.open || this.filled === version) return;
+		if (!this.open) return;
+		if (this.filled === version) {
+			this.print?.(this.printed, tool, this.acts);
+			return;
+		}
 		this.filled = version;
 		try {
-			const [{ fillTool }] = await Promise.all([import("./toolbody.js"), moreStyles()]);
-			if (this.filled === version) fillTool(this.body, tool, this.acts);
+			const [{ fillTool, printTool }] = await Promise.all([import("./toolbody.js"), moreStyles()]);
+			if (this.filled === version) {
+				fillTool(this.body, tool, this.acts);
+				this.body.append(this.printed);
+				printTool(this.printed, tool, this.acts);
+				this.print = printTool;
+			}
 			if (!tool.inner.length) return;
 			this.run ??= new RunView(this.acts);
 			this.run.update(tool.inner, tool.output === undefined);

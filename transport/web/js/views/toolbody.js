@@ -28,6 +28,12 @@ export function fillTool(at, tool, acts) {
 	);
 }
 
+/** The output of a running call, at its end. @param {HTMLElement} at @param {Tool} tool @param {Acts} acts */
+export function printTool(at, tool, acts) {
+	at.replaceChildren(...(tool.output === undefined && tool.printed ? drawOutput(tool, tool.printed, acts) : []));
+	if (at.lastElementChild) at.lastElementChild.scrollTop = at.lastElementChild.scrollHeight;
+}
+
 /** A picture in a call's output, fetched when the person wants to see it. @param {{mime_type: string, size: number, url: string}} picture @param {Acts} acts */
 function drawPicture({ mime_type: type, size, url }, acts) {
 	const show = button(`Show the picture, ${sizeText(size)}`, async () => {
