@@ -137,6 +137,62 @@ async def test_terminal_joins_a_live_thread_and_both_sides_see_and_decide_everyt
         ]
 
 
+async def test_what_a_terminal_sets_in_a_shared_thread_is_the_sessions_setting(place: Path) -> None:
+    async with open_agents(place, codex_config=QUIET) as agents, agents.server.device() as phone:
+        sid = "trip"
+        await phone.attach(sid, agent="codex", settings=ASKING["codex"])
+        first = await begin(phone, sid, "hello from the phone")
+        assert (await end_of(phone, first["turn_id"]))["type"] == "complete"
+        async with open_desk(agents, sid, "1 user messages; last: hello from the phone") as tui:
+            start, seen = len(phone.frames), tui.place
+            await tui.say("/model")
+            await tui.wait("Select Model and Effort", since=seen)
+            tui.press("1")
+            await tui.wait("Select Reasoning Level", since=seen)
+            tui.press("3")
+            told = await phone.wait_for(
+                lambda frame: frame["type"] == "session_updated" and frame["settings"]["effort"] == "high",
+                start=start,
+            )
+            await tui.wait("Model changed", since=seen)
+            model, effort = told["settings"]["model"], told["settings"]["effort"]
+            assert told["device_id"] is None
+            assert model not in (None, "gpt-5.5")
+            assert told["settings"]["permission_mode"] == "untrusted"
+            await said_at_desk(phone, sid, tui, "hello at the desk")
+            mine = await begin(phone, sid, "and from the phone")
+            await end_of(phone, mine["turn_id"])
+            assert "Reconnecting" not in tui.seen, "Codex noted the model in its config, and still runs"
+            mine_seen = agents.codex.requests[-1]
+            assert (mine_seen.model, mine_seen.body["reasoning"]["effort"]) == (model, effort)
+
+            start, seen = len(phone.frames), tui.place
+            await tui.say("/permissions")
+            await tui.wait("Full Access", since=seen)
+            tui.press("3")
+            await tui.wait("Enable full access", "Permission selection requested", since=seen)
+            tui.press("\r")
+            await phone.wait_for(
+                lambda frame: (
+                    frame["type"] == "session_updated"
+                    and frame["settings"]["permission_mode"] == "bypassPermissions"
+                ),
+                start=start,
+            )
+            await phone.wait_for(
+                lambda frame: (
+                    frame["type"] == "session_updated" and frame["settings"]["permission_mode"] == "untrusted"
+                ),
+                start=start,
+            )
+            start = len(phone.frames)
+            asking = await begin(phone, sid, "bash touch one.txt")
+            asked = await phone.wait_for("permission_requested", start=start, limit_s=START_S)
+            await phone.say("decide", session_id=sid, request_id=asked["request_id"], decision="deny")
+            await end_of(phone, asking["turn_id"])
+            assert not (agents.workspace / "one.txt").exists()
+
+
 ROUNDS = int(os.environ.get("BUILDEROS_TEST_ANSWERS", "4"))
 """How often both answer. Each round takes a second; 20 have been tried."""
 

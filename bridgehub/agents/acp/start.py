@@ -29,8 +29,8 @@ from bridgehub.agents.codex.errors import (
     NotSignedIn,
     WorkspaceGone,
 )
-from bridgehub.agents.codex.program import Program, Speech, start_program
-from bridgehub.agents.codex.protocol import Fields, Message, Notification, ServerRequest
+from bridgehub.agents.codex.program import Program, start_program
+from bridgehub.agents.codex.protocol import Fields, Message, Notification, ServerRequest, Speech
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER
 

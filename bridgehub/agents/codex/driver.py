@@ -18,14 +18,10 @@ import trio
 from bridgehub.agents.base import BeganAtDesk, Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.codex.errors import (
     CallRefused,
-    CodexBadOutput,
     CodexError,
     CodexExited,
-    CodexMissing,
-    NotResumed,
     NotSignedIn,
     PromptNotTaken,
-    WorkspaceGone,
 )
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.live.sockets import socket_of
@@ -44,8 +40,14 @@ from bridgehub.agents.codex.start import (
     open_thread,
     user_inputs,
 )
-from bridgehub.agents.codex.thread_settings import PLAN_MODE, ThreadSettings, offer_of, refused_mode
-from bridgehub.agents.codex.translate.outcome import NOT_SIGNED_IN
+from bridgehub.agents.codex.thread_settings import (
+    PLAN_MODE,
+    ThreadSettings,
+    offer_of,
+    own_efforts,
+    refused_mode,
+)
+from bridgehub.agents.codex.translate.outcome import NOT_SIGNED_IN, failed
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
@@ -62,9 +64,6 @@ _log = logging.getLogger("builderos.bridgehub")
 
 HISTORY_BYTES = 200 * 1024
 """Bytes of the session that a new thread gets again: about 50,000 tokens, a fifth of a model's window."""
-
-_INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
-
 
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
@@ -121,7 +120,7 @@ class CodexDriver:
                 await sink.emit(SettingsTold(prompt.turn_id, {"permission_mode": None}, why))
         end = await self._try(prompt, sink)
         if end is None:  # it had ended since the last turn, which shows only now
-            end = await self._try(prompt, sink) or _failed(prompt.turn_id, _ENDED_TWICE)
+            end = await self._try(prompt, sink) or failed(prompt.turn_id, _ENDED_TWICE)
         end = refused_at_once(end, has_past=self._has_past) or end
         self._has_past |= isinstance(end, TurnDone)
         if isinstance(end, TurnFailed) and end.code not in _SERVICE_ENDS:
@@ -150,7 +149,7 @@ class CodexDriver:
             async with open_codex_turn(self.delegation, turn_id, sink):
                 end = await session.follow_turn(turn_id, sink)
         except* CodexError as group:
-            end = _failed(turn_id, unwrap(group))
+            end = failed(turn_id, unwrap(group))
         if not session.usable:
             await self._lose(sink.emit)
         return end
@@ -227,7 +226,7 @@ class CodexDriver:
         except* PromptNotTaken:
             await self._lose(sink.emit)
         except* CodexError as group:
-            end = _failed(prompt.turn_id, unwrap(group))
+            end = failed(prompt.turn_id, unwrap(group))
         return end
 
     async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd:
@@ -254,7 +253,10 @@ class CodexDriver:
             session = self._session
             assert session is not None
             session.plan = ""
+            await session.between.tell_news(sink.emit)  # what a terminal changed comes before our own changes
             end = await session.run_turn(turn_id, inputs, sink, self._changes())
+            if self._settings is not None:
+                self._settings.is_sent = False  # Codex says nothing if it comes to the same
             is_plan = self._wanted.permission_mode == PLAN_MODE and isinstance(end, TurnDone)
             if not is_plan or not session.plan or session.was_interrupted:
                 return end
@@ -306,7 +308,9 @@ class CodexDriver:
         is_same = session is not None and session.usable
         if is_same and session is not None:
             is_same = (
-                read == self._read or session.between.is_shared or bool(session.commands.background.running)
+                read == self._read
+                or bool(session.commands.background.running)
+                or await session.between.is_shared()
             )
         if (
             is_same
@@ -329,7 +333,9 @@ class CodexDriver:
         thread_id, is_new, told = await open_thread(program, spec, self._thread, words)
         await self._note_settings(program, StartSettings.of(spec), told, sink)
         self._has_past |= not is_new
-        self._session = CodexSession(program, thread_id, self.spec.blob_folder, socket_of(self.spec))
+        self._session = CodexSession(
+            program, thread_id, self.spec.blob_folder, socket_of(self.spec), self._settings
+        )
         news = words.instructions if not is_new and words.mark != self._told else ""
         if is_new or news or thread_id != self._thread.thread_id:
             self._thread, self._told = Thread(thread_id), words.mark
@@ -353,7 +359,8 @@ class CodexDriver:
         offered = offer_of(models)
         if default is None and self._wanted.model is not None:
             default = next((one["id"] for one in offered["models"] if one["default"]), None)
-        self._settings = ThreadSettings.of_start(told, opened, default)
+        self._settings = ThreadSettings.of_start(told, opened, default, self._wanted.permission_mode)
+        self._settings.efforts = own_efforts(models)
         self._settings.policies |= {word: policy for word, policy in known.items() if word != opened.sandbox}
         await sink.emit(AgentOffered(None, offered))
 
@@ -366,23 +373,3 @@ async def _context(prompt: Prompt, sink: Sink) -> str | None:
     told = "Codex could not resume the earlier conversation; it is given the messages again."
     await sink.emit(Noticed(prompt.turn_id, "context_given_again", told))
     return history_text(history)
-
-
-def _failed(turn_id: str, error: BaseException) -> TurnFailed:
-    match error:
-        case CodexMissing():
-            return TurnFailed(turn_id, "not_installed", f"{error} {_INSTALL}", retryable=False)
-        case NotSignedIn():
-            return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
-        case CodexBadOutput():
-            _log.warning("Codex sent what is not its protocol: %s", error)
-            told = f"Codex sent something that cannot be read: {error}."
-            return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
-        case NotResumed():
-            return TurnFailed(turn_id, "agent_exited", str(error), retryable=True, ways=("renew",))
-        case CallRefused():
-            told = f"Codex refused what it was asked: {error}"
-            return TurnFailed(turn_id, "agent_exited", told, retryable=False)
-        case WorkspaceGone():
-            return TurnFailed(turn_id, "agent_exited", str(error), retryable=False)
-    return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)

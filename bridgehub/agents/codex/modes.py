@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["approval_and_sandbox"]
+__all__ = ["approval_and_sandbox", "mode_in_force"]
 
 _SANDBOXES = frozenset({"read-only", "workspace-write", "danger-full-access"})
 
@@ -33,3 +33,22 @@ def approval_and_sandbox(options: Mapping[str, Any], mode: str | None) -> tuple[
         wanted = _MODES[mode]
         return wanted[0] or approval, wanted[1] or sandbox
     return (approval if mode is None else mode), sandbox
+
+
+def mode_in_force(approval: Any, policy: Any) -> str | None:
+    """Return the permission mode that comes closest to what a thread works with; None if none does.
+
+    Args:
+        approval: Codex's word for when it asks.
+        policy: its sandbox, as it reports it.
+
+    What no mode of ours allows counts as the mode that never asks, so that it is not kept.
+    """
+    kind = policy.get("type") if isinstance(policy, dict) else None
+    if approval == "never" or kind in ("dangerFullAccess", "externalSandbox"):
+        return "bypassPermissions"
+    if kind == "readOnly":
+        return "read-only"
+    if approval == "untrusted":
+        return "untrusted"
+    return "acceptEdits" if approval == "on-request" and kind == "workspaceWrite" else None

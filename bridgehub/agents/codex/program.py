@@ -28,17 +28,18 @@ from bridgehub.agents.codex.errors import CallRefused, CodexBadOutput, CodexErro
 from bridgehub.agents.codex.live.wires import Pipes, ProgramWire, receive
 from bridgehub.agents.codex.marked import RUN, kill_marked
 from bridgehub.agents.codex.protocol import (
+    HELD,
     Fields,
     Message,
     Notification,
     Reply,
     ServerRequest,
+    Speech,
     decode,
     encode,
-    is_piece,
 )
 
-__all__ = ["HELD", "RUN", "Batch", "Program", "Speech", "run_program", "start_program"]
+__all__ = ["RUN", "Batch", "Program", "run_program", "start_program"]
 
 _log = logging.getLogger("builderos.bridgehub")
 
@@ -56,31 +57,11 @@ CLOSE_S = 0.5
 
 METHOD_NOT_FOUND = -32601
 
-HELD: Mapping[str, Any] = {}
-"""What `Speech.idle` returns for a question that stays open, because the turn that begins answers it."""
-
 Batch = tuple[Message, ...]
 """The messages of one read, in order. To hand over all at once is several times cheaper than one by one.
 
 It contains replies only to what was sent by `post`.
 """
-
-
-@attrs.frozen
-class Speech:
-    """How a kind of program speaks.
-
-    Attributes:
-        name: the program's name for a person.
-        version: the value of `jsonrpc` in each message. Empty: it is left out.
-        is_piece: whether a message is a piece of an answer.
-        idle: takes messages while there is no listener. Its result, if any, answers a question.
-    """
-
-    name: str = "Codex"
-    version: str = ""
-    is_piece: Callable[[Message], bool] = is_piece
-    idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None] = lambda message: None
 
 
 @attrs.define(eq=False)

@@ -6,7 +6,7 @@ counts as absent. So a newer program may send more fields, or fewer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,12 +17,14 @@ from bridgehub.agents.codex.errors import CodexBadOutput
 _PIECE = "item/agentMessage/delta"
 
 __all__ = [
+    "HELD",
     "Fields",
     "LineCutter",
     "Message",
     "Notification",
     "Reply",
     "ServerRequest",
+    "Speech",
     "decode",
     "encode",
     "is_piece",
@@ -184,3 +186,24 @@ def _with_delta(last: Notification, pieces: list[str]) -> Notification:
 def encode(message: Mapping[str, Any]) -> bytes:
     """Return a message as one line, without its end."""
     return orjson.dumps(message)
+
+
+HELD: Mapping[str, Any] = {}
+"""What `Speech.idle` returns for a question that stays open, because the turn that begins answers it."""
+
+
+@attrs.frozen
+class Speech:
+    """How a kind of program speaks.
+
+    Attributes:
+        name: the program's name for a person.
+        version: the value of `jsonrpc` in each message. Empty: it is left out.
+        is_piece: whether a message is a piece of an answer.
+        idle: takes messages while there is no listener. Its result, if any, answers a question.
+    """
+
+    name: str = "Codex"
+    version: str = ""
+    is_piece: Callable[[Message], bool] = is_piece
+    idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None] = lambda message: None

@@ -37,6 +37,7 @@ from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.permissions import answer_of, question_of
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Message, Notification, ServerRequest, joined
+from bridgehub.agents.codex.thread_settings import ThreadSettings
 from bridgehub.agents.codex.translate.gauge import CodexGauge
 from bridgehub.agents.codex.translate.outcome import turn_end
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
@@ -72,6 +73,8 @@ class CodexSession:
     blob_folder: str
     socket: str | None = None
     """Where the program listens."""
+    settings: ThreadSettings | None = None
+    """What the thread works with."""
     _stale: bool = False
     """Something outlived an interrupt. The program must be closed before the next turn."""
     gauge: CodexGauge = attrs.field(factory=CodexGauge)
@@ -86,7 +89,9 @@ class CodexSession:
 
     def __attrs_post_init__(self) -> None:
         self.commands = CodexCommands(self.program, self.thread_id)
-        self.between = BetweenCodexTurns(self.program, self.thread_id, self.commands, self.socket)
+        self.between = BetweenCodexTurns(
+            self.program, self.thread_id, self.commands, self.socket, self.settings
+        )
 
     @property
     def usable(self) -> bool:
@@ -130,6 +135,7 @@ class CodexSession:
         self._turn = turn
         self._agents.open_turn(turn.turn_id)
         await self.commands.background.tell_ended(turn.sink.emit)
+        await self.between.tell_news(turn.sink.emit)
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
@@ -276,8 +282,8 @@ class CodexSession:
                 self.between.elsewhere.keep(told)
         elif self.commands.background.hear(told):
             await self.commands.background.tell_ended(turn.sink.emit)
-        elif self.between.elsewhere.note_title(told):
-            await self.between.tell_title(turn.sink.emit)
+        elif self.between.elsewhere.note_title(told) or self.between.elsewhere.note_settings(told):
+            await self.between.tell_news(turn.sink.emit)
         elif self.between.elsewhere.is_foreign(told):
             return
         elif self._is_later(turn, told):

@@ -77,6 +77,7 @@ class CodexTurn:
     answered: dict[str, bool] = attrs.field(factory=dict)
     """What was answered here, by the item that waited: whether it was allowed."""
     _first_item: str = ""
+    """With which a terminal's turn began: its message, or what Codex does before it, such as a compaction."""
 
     def __attrs_post_init__(self) -> None:
         self.translator = CodexTranslator(self.turn_id)
@@ -116,6 +117,8 @@ class CodexTurn:
 
     async def hear(self, told: Notification) -> None:
         """Take what Codex reports of the turn, and report it on."""
+        if told.method == "item/started":
+            self._first_item = self._first_item or told.params.inner("item").text("id")
         match told.method:
             case "turn/started":
                 begun = told.params.inner("turn")
@@ -157,8 +160,8 @@ class CodexTurn:
 
     async def _note_taken(self, item: Fields) -> None:
         client_id = item.text("clientId")
-        if self.is_desk and not self._first_item:
-            self._first_item = item.text("id")
+        if self.is_desk and self._first_item == item.text("id"):
+            pass  # the turn was reported with it
         elif said_by_others(item) and self.own_call is None:
             name, of_turn = f"{DESK}-{item.text('id')}"[:128], f"{DESK}-{self.codex_id}"
             await self.sink.emit(PersonSaid(self.turn_id, name, said_in(item), of_turn))

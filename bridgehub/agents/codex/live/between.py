@@ -12,9 +12,11 @@ from bridgehub.agents.base import BeganAtDesk, Tell
 from bridgehub.agents.codex.commands import CodexCommands
 from bridgehub.agents.codex.live.elsewhere import Elsewhere
 from bridgehub.agents.codex.live.sockets import clients_of
-from bridgehub.agents.codex.program import HELD, Program
-from bridgehub.agents.codex.protocol import Notification, ServerRequest
+from bridgehub.agents.codex.program import Program
+from bridgehub.agents.codex.protocol import HELD, Notification, ServerRequest
+from bridgehub.agents.codex.thread_settings import ThreadSettings
 from bridgehub.protocol.desk_events import Joined, Titled
+from bridgehub.protocol.events import SettingsTold
 
 __all__ = ["BetweenCodexTurns"]
 
@@ -24,12 +26,13 @@ LOOK_AT_CLIENTS_S = 5.0
 
 @attrs.define(eq=False)
 class BetweenCodexTurns:
-    """One a program. `socket`: where it listens."""
+    """One a program. `socket`: where it listens. `settings`: what the thread works with."""
 
     program: Program
     thread_id: str
     commands: CodexCommands
     socket: str | None
+    settings: ThreadSettings | None = None
     elsewhere: Elsewhere = attrs.field(init=False)
     is_joined: bool = False
     """Whether terminals share the program, as last reported."""
@@ -38,10 +41,20 @@ class BetweenCodexTurns:
         self.elsewhere = Elsewhere(self.thread_id)
         self.program.hear_idle_by(self._hear)
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether the program must not be restarted for us: others use it too."""
-        return self.is_joined or not self.program.is_own
+    async def is_shared(self) -> bool:
+        """Return whether the program must not be restarted for us: others use it too."""
+        if self.is_joined or not self.program.is_own:
+            await trio.lowlevel.checkpoint()
+            return True
+        return await self._has_others()  # one may have joined since the last look
+
+    async def _has_others(self) -> bool:
+        """Look whether anybody but us is connected to the program."""
+        if self.socket is None or not self.program.is_own:
+            await trio.lowlevel.checkpoint()
+            return False
+        found = await trio.to_thread.run_sync(clients_of, self.socket)
+        return found is not None and found > 1
 
     async def wait(self, tell: Tell) -> BeganAtDesk | None:
         """Report what happens. Return the turn that a terminal began; None once the program has ended."""
@@ -55,18 +68,23 @@ class BetweenCodexTurns:
 
             nursery.start_soon(self._watch_clients, tell)
             while (begun := self.elsewhere.begun()) is None:
-                if self.elsewhere.title:
-                    await self.tell_title(tell)
+                if self.elsewhere.title or self.elsewhere.settings is not None:
+                    await self.tell_news(tell)
                 else:
                     await self.elsewhere.wait()
             nursery.cancel_scope.cancel(reason="a terminal began a turn")
         return begun
 
-    async def tell_title(self, tell: Tell) -> None:
-        """Report the title that somebody gave the thread."""
+    async def tell_news(self, tell: Tell) -> None:
+        """Report the title that somebody gave the thread, and what a terminal changed in its settings."""
         title, self.elsewhere.title = self.elsewhere.title, ""
+        settings, self.elsewhere.settings = self.elsewhere.settings, None
         if title:
             await tell(Titled(None, title))
+        if settings is not None and self.settings is not None:
+            changes = self.settings.note(settings)
+            if changes:
+                await tell(SettingsTold(None, changes))
 
     def _hear(self, told: Notification | ServerRequest) -> Mapping[str, Any] | None:
         """Take what the program sends (`Speech.idle`)."""
@@ -81,13 +99,15 @@ class BetweenCodexTurns:
             while not self.elsewhere.was_heard:
                 await self.elsewhere.wait()
             self.elsewhere.was_heard = False  # who acts from now on is looked for again
-            found = None
-            if self.socket is not None and self.program.is_own:
-                found = await trio.to_thread.run_sync(clients_of, self.socket)
-            is_joined = found is not None and found > 1
-            if is_joined != self.is_joined:
-                await tell(Joined(None, is_joined))
-                self.is_joined = is_joined
+            is_told = False
+            try:
+                is_joined = await self._has_others()
+                if is_joined != self.is_joined:
+                    await tell(Joined(None, is_joined))
+                    self.is_joined = is_joined
+                is_told = True
+            finally:
+                self.elsewhere.was_heard |= not is_told  # a turn begins: the next look is after it
             if is_joined:
                 self.elsewhere.was_heard = True
                 await trio.sleep(LOOK_AT_CLIENTS_S)

@@ -50,6 +50,7 @@ class Elsewhere:
         kept: the messages of a turn that has begun, oldest first.
         is_lost: whether more came than is kept. The program must be restarted.
         title: the newest title that somebody gave the thread; empty: none.
+        settings: what the thread works with, as Codex said last; None: it said nothing new.
         was_heard: whether another client did anything since this was last cleared.
         own_title: the title that we gave the thread last, until another one is heard of.
     """
@@ -58,6 +59,7 @@ class Elsewhere:
     kept: deque[Message] = attrs.field(factory=deque)
     is_lost: bool = False
     title: str = ""
+    settings: Fields | None = None
     was_heard: bool = False
     own_title: str = ""
     _foreign: dict[str, None] = attrs.field(factory=dict)
@@ -86,6 +88,14 @@ class Elsewhere:
             self._news.unpark_all()
         return True
 
+    def note_settings(self, told: Notification) -> bool:
+        """Take what the thread works with now. Return whether it was that."""
+        if told.method != "thread/settings/updated" or told.params.text("threadId") != self.thread_id:
+            return False
+        self.settings = told.params.inner("threadSettings")
+        self._news.unpark_all()
+        return True
+
     def keep(self, told: Notification | ServerRequest) -> bool:
         """Keep a message of a turn that another client began. Return whether it was kept."""
         if self.is_foreign(told):
@@ -94,7 +104,7 @@ class Elsewhere:
         if is_ours and told.method != "thread/tokenUsage/updated":
             self.was_heard = True
             self._news.unpark_all()
-        if isinstance(told, Notification) and self.note_title(told):
+        if isinstance(told, Notification) and (self.note_title(told) or self.note_settings(told)):
             return False
         if not self.kept and not (is_ours and told.method == "turn/started"):
             return False

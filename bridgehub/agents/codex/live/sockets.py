@@ -124,8 +124,9 @@ async def join_program(path: str) -> Program | None:
 def clients_of(path: str) -> int | None:
     """Return how many connections a socket has; None if that cannot be known. Blocks: use a thread."""
     try:
+        bound = os.path.realpath(path)  # Codex binds it at a place with a short path, and makes a link to it
         lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()
     except OSError:
         return None
     rows = (line.split(None, 7) for line in lines)
-    return sum(len(row) == 8 and row[7] == path and row[5] == _CONNECTED for row in rows)
+    return sum(len(row) == 8 and row[7] in (path, bound) and row[5] == _CONNECTED for row in rows)

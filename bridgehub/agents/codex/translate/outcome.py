@@ -5,21 +5,35 @@ An error shows in Codex's error class and the HTTP status, never in its text.
 
 from __future__ import annotations
 
+import logging
+
 import attrs
 
 from bridgehub.agents.base import TurnEnd
+from bridgehub.agents.codex.errors import (
+    CallRefused,
+    CodexBadOutput,
+    CodexMissing,
+    NotResumed,
+    NotSignedIn,
+    WorkspaceGone,
+)
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.translate.events import http_status
 from bridgehub.agents.text import cut_text
 from bridgehub.protocol.events import TurnDone, TurnFailed
 
-__all__ = ["NOT_SIGNED_IN", "TokenUsage", "turn_end"]
+__all__ = ["NOT_SIGNED_IN", "TokenUsage", "failed", "turn_end"]
+
+_log = logging.getLogger("builderos.bridgehub")
 
 NOT_SIGNED_IN = (
     "Codex is not signed in on this machine, or its sign-in is not valid any more. Run `codex login` in a "
     "terminal there (with a key: `printenv OPENAI_API_KEY | codex login --with-api-key`). If its "
     "configuration names a model provider of your own, fix that provider's key."
 )
+
+_INSTALL = "Run `make install` in the checkout, or `pip install 'builderos-mobile[codex]'`, and send the message again."
 
 _PASSING_STATUSES = frozenset({408, 429})
 
@@ -111,3 +125,24 @@ def _kind(error: Fields) -> str:
     if isinstance(info, dict):
         return next(iter(info), "")
     return info if isinstance(info, str) else ""
+
+
+def failed(turn_id: str, error: BaseException) -> TurnFailed:
+    """Return the end of a turn that an error of the program ended."""
+    match error:
+        case CodexMissing():
+            return TurnFailed(turn_id, "not_installed", f"{error} {_INSTALL}", retryable=False)
+        case NotSignedIn():
+            return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
+        case CodexBadOutput():
+            _log.warning("Codex sent what is not its protocol: %s", error)
+            told = f"Codex sent something that cannot be read: {error}."
+            return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
+        case NotResumed():
+            return TurnFailed(turn_id, "agent_exited", str(error), retryable=True, ways=("renew",))
+        case CallRefused():
+            told = f"Codex refused what it was asked: {error}"
+            return TurnFailed(turn_id, "agent_exited", told, retryable=False)
+        case WorkspaceGone():
+            return TurnFailed(turn_id, "agent_exited", str(error), retryable=False)
+    return TurnFailed(turn_id, "agent_exited", str(error), retryable=True)

@@ -10,7 +10,8 @@ import orjson
 import trio
 
 from bridgehub.agents.codex.live.wires import Batched
-from bridgehub.agents.codex.program import Program, Speech
+from bridgehub.agents.codex.program import Program
+from bridgehub.agents.codex.protocol import Speech
 from bridgehub.agents.codex.session import CodexSession
 
 __all__ = ["THREAD", "Scripted", "asks", "completed", "said", "started", "told"]

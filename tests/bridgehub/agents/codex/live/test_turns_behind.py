@@ -10,9 +10,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bridgehub.agents.base import BeganAtDesk, TurnEnd
-from bridgehub.agents.codex.program import HELD, Speech
-from bridgehub.agents.codex.protocol import Notification, ServerRequest
+from bridgehub.agents.codex.protocol import HELD, Notification, ServerRequest, Speech
 from bridgehub.agents.codex.session import CodexSession
+from bridgehub.protocol.desk_events import PersonSaid
 from bridgehub.protocol.events import TurnDone
 from tests.bridgehub.agents.codex.live.scripted import (
     Scripted,
@@ -93,6 +93,22 @@ async def test_a_turn_that_begins_in_the_read_that_ends_ours_is_reported_after_i
         assert session.between.elsewhere.begun() == BeganAtDesk(f"desk-{THEIRS}", "from the desk")
         assert isinstance(await followed(session, CodexSink()), TurnDone)
         assert session.between.elsewhere.begun() is None
+
+
+async def test_a_message_behind_a_compaction_is_reported() -> None:
+    wire, sink = Scripted(), CodexSink()
+    session = wire.session()
+    compaction = {"type": "contextCompaction", "id": "c"}
+    async with running(session) as nursery:
+        wire.says(started(THEIRS), told("item/started", turnId=THEIRS, item=compaction))
+        wire.says(told("item/completed", turnId=THEIRS, item=compaction))
+        await wait_all_tasks_blocked()
+        assert session.between.elsewhere.begun() == BeganAtDesk(f"desk-{THEIRS}", None)
+        nursery.start_soon(followed, session, sink)
+        wire.says(said(THEIRS, "from the desk", "their-id"), said(THEIRS, "and more", "another-id"))
+        wire.says(completed(THEIRS))
+        await wait_all_tasks_blocked()
+        assert [one.content for one in sink.of(PersonSaid)] == ["from the desk", "and more"]
 
 
 async def test_a_turn_and_its_question_wait_while_ours_waits_for_its_agents() -> None:
