@@ -2,7 +2,6 @@
 
 import { App } from "./app.js";
 import { recall, setTheme } from "./identity.js";
-import { listenForKeys } from "./keys.js";
 import { takeSecret } from "./router.js";
 import { Store } from "./store.js";
 import { redeem } from "./views/signin.js";
@@ -30,7 +29,8 @@ if (secret?.kind === "pair") {
 	app.begin();
 }
 
-listenForKeys({
+// Not among the first files: a phone has no keyboard.
+import("./keys.js").then(({ listenForKeys }) => listenForKeys({
 	palette: () => app.do("palette"),
 	create: () => app.do("create"),
 	search: () => app.list.query.focus(),
@@ -38,7 +38,7 @@ listenForKeys({
 	next: () => app.conversation?.log.step(1),
 	previous: () => app.conversation?.log.step(-1),
 	help: () => app.do("shortcuts"),
-});
+}));
 
 document.addEventListener("visibilitychange", () => app.visible(document.visibilityState === "visible"));
 for (const name of ["pointerdown", "keydown", "wheel", "touchmove"]) addEventListener(name, () => app.client?.used(), { capture: true, passive: true });
