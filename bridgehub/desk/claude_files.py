@@ -7,13 +7,13 @@ size has changed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import attrs
 
-from bridgehub.desk.claude_rows import OUR_WAYS, Branch, read_branch, row_id, row_parts
+from bridgehub.desk.claude_rows import OUR_WAYS, Branch, Chosen, read_branch, row_id, row_parts
 from bridgehub.desk.described import Described
 from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
 from bridgehub.desk.records import DeskSession, list_text
@@ -49,6 +49,7 @@ class Growth:
         previous: for each of `rows`, the row before it in the file; empty if none was read.
         more: whether there is more to read.
         title: the newest title; empty if none was read.
+        chosen: what somebody chose in a terminal.
     """
 
     rows: list[RowParts]
@@ -57,7 +58,8 @@ class Growth:
     parents: list[str]
     previous: list[str]
     more: bool
-    title: str = ""
+    title: str
+    chosen: Chosen
 
 
 @attrs.define(eq=False)
@@ -113,12 +115,15 @@ class ClaudeFiles:
                 branch = read_branch(backwards(file, end), messages=messages, size=size, heeds_note=False)
             return branch
 
-    def growth(self, path: str, offset: int, leaf: str = "") -> Growth:
-        """Read what was added after `offset`, where `leaf` was the newest row. Raises NotReadable."""
+    def growth(self, path: str, offset: int, leaf: str = "", chosen: Collection[str] = ()) -> Growth:
+        """Read what was added after `offset`, where `leaf` was the newest row. Raises NotReadable.
+
+        `chosen`: settings that somebody had changed before it (`Chosen.waiting`).
+        """
         rows: list[RowParts] = []
         parents: list[str] = []
         previous: list[str] = []
-        end, title = offset, ""
+        end, title, told = offset, "", Chosen(set(chosen))
         with open_record(path) as file:
             for place, line in forwards(file, offset, GROWTH_BYTES):
                 end = place
@@ -128,12 +133,15 @@ class ClaudeFiles:
                 if row is None or row.get("isSidechain") is True or not row_id(row.get("uuid")):
                     continue
                 before, leaf = leaf, row_id(row.get("uuid"))
-                said = None if row.get("entrypoint") in OUR_WAYS else row_parts(row)
+                is_ours = row.get("entrypoint") in OUR_WAYS
+                said = None if is_ours else row_parts(row)
+                if not is_ours:
+                    told.take(row)
                 if said is not None:
                     rows.append(said)
                     parents.append(row_id(row.get("parentUuid")))
                     previous.append(before)
-        return Growth(rows, end, leaf, parents, previous, end - offset >= GROWTH_BYTES, title)
+        return Growth(rows, end, leaf, parents, previous, end - offset >= GROWTH_BYTES, title, told)
 
     def _paths(self) -> Iterator[tuple[str, os.stat_result]]:
         count = 0

@@ -19,7 +19,7 @@ from bridgehub.desk.lines import parse
 from bridgehub.desk.records import MAX_TEXT, DeskEvent, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import RowParts, read_time
 
-__all__ = ["ENTRYPOINT", "OUR_WAYS", "Branch", "read_branch", "row_id", "row_parts"]
+__all__ = ["ENTRYPOINT", "OUR_WAYS", "Branch", "Chosen", "read_branch", "row_id", "row_parts"]
 
 ENTRYPOINT = "builderos"
 """How our own programs are called in the rows that they write."""
@@ -41,6 +41,42 @@ _NOT_SAID = (
     "Caveat: The messages below",
 )
 _RESTS = frozenset({"end_turn", "stop_sequence", "max_tokens", "refusal"})
+
+
+_CHOSEN = {
+    "<local-command-stdout>Set model to": "model",
+    "<local-command-stdout>Set effort level to": "effort",
+}
+"""How the program confirms that somebody changed a setting. Its words are for a person; the next answer has the value."""
+
+MAX_SETTING = 200
+
+
+@attrs.define
+class Chosen:
+    """What somebody chose in a terminal, for the answers that follow.
+
+    Attributes:
+        waiting: settings that were changed and whose values no row has shown yet.
+        settings: the values of those that one has.
+    """
+
+    waiting: set[str]
+    settings: dict[str, str] = attrs.field(factory=dict)
+
+    def take(self, row: dict[str, Any]) -> None:
+        """Look at the next row of a terminal's."""
+        message = row.get("message")
+        if not isinstance(message, dict):
+            return
+        if row.get("type") == "user" and isinstance(message.get("content"), str):
+            self.waiting |= {name for words, name in _CHOSEN.items() if message["content"].startswith(words)}
+        elif self.waiting and row.get("type") == "assistant" and message.get("model") != "<synthetic>":
+            told = {"model": row.get("requestedModel") or message.get("model"), "effort": row.get("effort")}
+            for name in self.waiting:
+                if value := _string(told[name])[:MAX_SETTING]:
+                    self.settings[name] = value
+            self.waiting = set()
 
 
 def row_id(value: object) -> str:

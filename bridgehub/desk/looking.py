@@ -47,7 +47,7 @@ def look_at_claude(
         size = os.stat(path).st_size
         if size <= mark.offset and not is_open:
             return DeskLook(attrs.evolve(mark, offset=min(size, mark.offset)), where, is_open=is_open)
-        grown = files.growth(path, min(mark.offset, size), mark.leaf)
+        grown = files.growth(path, min(mark.offset, size), mark.leaf, mark.chosen)
         rewound = None
         if _is_rewound(grown.rows, grown.parents, grown.previous):
             rewound = frozenset(files.branch(path, grown.offset, messages=MAX_BRANCH, size=1 << 40).ids)
@@ -55,9 +55,16 @@ def look_at_claude(
         return DeskLook(mark, where, is_open=is_open)
     closes = (where is None or where.status == "idle") and not grown.more
     events, rests, is_now = _events(grown.rows, mark, is_open=is_open, closes=closes, gone=where is None)
-    new = DeskMark(native_id, grown.offset, grown.leaf or mark.leaf, rests, title=grown.title or mark.title)
+    new = DeskMark(
+        native_id,
+        grown.offset,
+        grown.leaf or mark.leaf,
+        rests,
+        title=grown.title or mark.title,
+        chosen=tuple(sorted(grown.chosen.waiting)),
+    )
     title = grown.title if grown.title != mark.title else ""
-    return DeskLook(new, where, events, rewound, grown.more, is_now, title)
+    return DeskLook(new, where, events, rewound, grown.more, is_now, title, grown.chosen.settings)
 
 
 def look_at_codex(

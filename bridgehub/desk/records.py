@@ -5,6 +5,7 @@ Whatever comes from a file is cut to the limits here: it is text that a stranger
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -62,6 +63,7 @@ class DeskMark:
         rests: whether the open turn of the desk may be over.
         title: the newest title that the record had there.
         in_ours: whether the row at `offset` is in the middle of a turn that began here.
+        chosen: the settings that somebody changed there and that no answer has had yet.
     """
 
     native_id: str
@@ -70,6 +72,7 @@ class DeskMark:
     rests: bool = False
     in_ours: bool = False
     title: str = ""
+    chosen: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -148,6 +151,7 @@ class DeskLook:
         more: whether there is more to read at once.
         is_open: whether a turn of the desk is open after them.
         title: what somebody called the conversation since; empty: nothing.
+        settings: what somebody chose since, by the names of a session's settings, in the agent's own words.
     """
 
     mark: DeskMark | None = None
@@ -157,6 +161,7 @@ class DeskLook:
     more: bool = False
     is_open: bool = False
     title: str = ""
+    settings: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def list_text(value: object) -> str:

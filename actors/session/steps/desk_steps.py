@@ -95,6 +95,9 @@ def desk_seen(step: Step, given: DeskSeen) -> None:
             step.emit(BranchLeft(given.left[:MAX_LEFT]), device_id=DESK)
         if look.title and look.title != state.title:
             step.emit(SessionUpdated(title=look.title[:MAX_TITLE]), device_id=DESK)
+        settings = attrs.evolve(state.settings, **look.settings)
+        if settings != state.settings:
+            step.set_settings(settings, device_id=None)
         state.unsure |= bool(look.events)
         if look.mark != state.desk:
             state.desk, state.control_dirty = look.mark, True

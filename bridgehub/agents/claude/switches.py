@@ -53,6 +53,8 @@ class ClaudeSwitches:
     async def bring(self, setup: Setup) -> list[SettingsTold]:
         """Change the settings that differ. Return those that the program refused, with the values in force.
 
+        A model that has another name in the program's own list is returned with that name.
+
         Raises:
             Exception: the program has ended. The SDK has no class of its own for that.
         """
@@ -65,6 +67,12 @@ class ClaudeSwitches:
                 refused += await self._set("permission_mode", mode, self.mode)
             if setup.effort != self.effort:
                 refused += await self._set("effort", setup.effort, self.effort)
+            named = None if setup.model is None else self.offer.model_of(setup.model)
+            if (
+                named not in (setup.model, "default") and not refused
+            ):  # a terminal's own record has the long name
+                self.model = named
+                refused.append(SettingsTold(None, {"model": named}))
         return refused
 
     async def call_session(self, title: str | None) -> None:

@@ -195,6 +195,17 @@ def test_rewind_marks_what_was_left() -> None:
     assert list(core.state.left) == ["desk-a"]
 
 
+def test_a_model_chosen_in_the_terminal_is_the_sessions_setting() -> None:
+    core = finished()
+    look = DeskLook(DeskMark("native", 9), TERMINAL, tuple(turn("a")), settings={"model": "two"})
+    told = core.give(DeskSeen(core.state.desk, look))
+    assert told.count("session_updated") == 1
+    assert (core.state.settings.model, core.state.settings.effort) == ("two", None)
+    again = attrs.evolve(look, mark=DeskMark("native", 10), events=())
+    assert core.give(DeskSeen(core.state.desk, again)) == []
+    assert journal(core) == []
+
+
 def test_session_is_given_back_between_turns_only() -> None:
     core = finished()
     core.do(Send("m2", "go on"))

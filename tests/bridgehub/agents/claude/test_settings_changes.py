@@ -47,6 +47,20 @@ async def test_a_prompts_settings_hold_also_after_a_resume(tmp_path: Path) -> No
             await driver.aclose()
 
 
+async def test_a_model_from_a_terminals_record_gets_the_name_of_the_list(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        driver = rig.driver()
+        for _ in range(2):
+            rig.standin.script(Answer.of("one"))
+            _, sink = await turn(rig, driver, "one", Setup("claude-sonnet-5-5"))
+            assert [one.settings for one in sink.of(SettingsTold)] == [{"model": "sonnet"}]
+            assert rig.standin.requests[-1].model == "claude-sonnet-5-5"
+        rig.standin.script(Answer.of("two"))
+        _, sink = await turn(rig, driver, "two", Setup("sonnet"))
+        assert sink.of(SettingsTold) == []
+        assert rig.standin.requests[-1].model == "claude-sonnet-5-5"
+
+
 async def test_settings_change_between_turns_and_in_one(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         driver = rig.driver()
