@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import claude_agent_sdk
+import trio
 
 from tests.e2e.agents import Agents
 from tests.standin.anthropic import standin_env
+from tests.support.server import ROOT
 
-__all__ = ["CLAUDE", "READY", "claude_env"]
+__all__ = ["CLAUDE", "READY", "READY_ASKING", "claude_env", "install_hook"]
 
 READY = "/effort"
 """What Claude Code shows once it takes keys."""
+
+READY_ASKING = "for shortcuts"
+"""The same in the mode that asks."""
 
 CLAUDE = str(Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude")
 
@@ -20,3 +26,12 @@ CLAUDE = str(Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude")
 def claude_env(agents: Agents) -> dict[str, str]:
     """Return the environment of Claude Code in a terminal, on the stand-in."""
     return standin_env(agents.claude.url, str(agents.home))
+
+
+async def install_hook(agents: Agents) -> None:
+    """Install the hook that brings questions of plain terminals to the devices, as a person does."""
+    data = str(agents.server.data)
+    install = [sys.executable, "-m", "builderos", "desk", "install", "--yes", "--data", data]
+    env = claude_env(agents) | {"PYTHONPATH": str(ROOT)}
+    done = await trio.run_process(install, env=env, capture_stdout=True, cwd=ROOT)
+    assert b"can be answered on any device" in done.stdout

@@ -10,16 +10,13 @@ import trio
 
 from builderos.commands.resume import program_of
 from tests.e2e.agents import START_S, Agents, begin, end_of, open_agents
-from tests.e2e.desk import CLAUDE, READY, claude_env
+from tests.e2e.desk import CLAUDE, READY, READY_ASKING, claude_env, install_hook
 from tests.e2e.world import all_events, open_http
 from tests.standin.openai import codex_env
 from tests.standin.rig import POLL_S
 from tests.support.device import Json
 from tests.support.server import ROOT
 from tests.support.tui import claude_home, open_tui
-
-READY_ASKING = "for shortcuts"
-"""The same in the mode that asks."""
 
 CODEX = str(program_of("codex", None))
 
@@ -61,6 +58,16 @@ async def test_claude_session_of_a_terminal_is_opened_followed_and_taken_back(pl
                 start = len(phone.frames)
                 await tui.say("/rename called-at-the-desk")
                 await phone.wait_for("session_updated", title="called-at-the-desk", start=start)
+                start, place_now = len(phone.frames), tui.place
+                await tui.say("/model sonnet")
+                await tui.wait("Yes, switch", since=place_now)
+                tui.press("\r")
+                await tui.wait("Set model to", since=place_now)
+                await tui.say("third at the desk")
+                said = await phone.wait_for("user_message", content="third at the desk", start=start)
+                await end_of(phone, said["turn_id"])
+                chosen = await phone.wait_for("session_updated", start=start)
+                assert "sonnet" in chosen["settings"]["model"]
                 start = len(phone.frames)
                 await phone.say("take_over", session_id=sid)
                 ending = await phone.wait_for("session_updated", start=start)
@@ -69,7 +76,10 @@ async def test_claude_session_of_a_terminal_is_opened_followed_and_taken_back(pl
                 mine = await begin(phone, sid, "from the phone")
                 ended = await end_of(phone, mine["turn_id"])
                 assert ended["type"] == "complete", ended
-                assert "3 user messages; last: from the phone" in phone.text(sid, mine["turn_id"])
+                assert "4 user messages; last: from the phone" in phone.text(sid, mine["turn_id"])
+                assert "sonnet" in agents.claude.requests[-1].model
+                named = [one["settings"]["model"] for one in phone.frames if "settings" in one]
+                assert named[-1] == "sonnet", "as the list of models calls it"
                 await phone.say("rename", session_id=sid, title="called by phone")
                 with trio.fail_after(START_S):
                     while [one["title"] for one in await desk_list(agents)] != ["called by phone"]:  # noqa: ASYNC110
@@ -86,16 +96,16 @@ async def test_claude_session_of_a_terminal_is_opened_followed_and_taken_back(pl
                 ]
                 env = claude_env(agents) | {"PYTHONPATH": str(ROOT)}
                 with open_tui(command, agents.workspace, env) as back:
-                    await back.wait("3 user messages; last: from the phone")
+                    await back.wait("4 user messages; last: from the phone")
                     await back.wait(READY)
                     await back.say("back at the desk")
                     said = await phone.wait_for("user_message", content="back at the desk", start=start)
                     await end_of(phone, said["turn_id"])
-                    assert "4 user messages" in phone.text(sid, said["turn_id"])
+                    assert "5 user messages" in phone.text(sid, said["turn_id"])
                     back.end(signal.SIGKILL)  # leaves its entry in the registry
                 last = await begin(phone, sid, "and once more")
                 await end_of(phone, last["turn_id"])
-                assert "5 user messages; last: and once more" in phone.text(sid, last["turn_id"])
+                assert "6 user messages; last: and once more" in phone.text(sid, last["turn_id"])
         times = [one["timestamp"] for one in await all_events(http, sid) if one["type"] == "user_message"]
         assert times == sorted(times)
         assert [one["where"] for one in await desk_list(agents)] == [None]
@@ -109,20 +119,7 @@ async def test_question_of_a_terminal_is_answered_on_either_side(place: Path) ->
     ):
         claude_home(agents.home, agents.workspace)
         env = claude_env(agents)
-        install = [
-            sys.executable,
-            "-m",
-            "builderos",
-            "desk",
-            "install",
-            "--yes",
-            "--data",
-            str(agents.server.data),
-        ]
-        done = await trio.run_process(
-            install, env=env | {"PYTHONPATH": str(ROOT)}, capture_stdout=True, cwd=ROOT
-        )
-        assert b"can be answered on any device" in done.stdout
+        await install_hook(agents)
         await phone.say("watch_sessions")
         with open_tui([CLAUDE, "--permission-mode", "default"], agents.workspace, env) as tui:
             await tui.wait(READY_ASKING)
@@ -158,8 +155,15 @@ async def test_question_of_a_terminal_is_answered_on_either_side(place: Path) ->
             )
             assert (resolved["decision"], resolved["by_device"]) == ("cancelled", "desk")
             assert not (agents.workspace / "third.txt").exists()
+
+            start = len(phone.frames)
+            await tui.say("bash touch another.txt")
+            asked = await phone.wait_for("permission_requested", start=start, limit_s=START_S)
+            await phone.say("decide", session_id=sid, request_id=asked["request_id"], decision="allow")
+            await end_of(phone, asked["turn_id"])
+            assert (agents.workspace / "another.txt").exists()
         events = await all_events(http, sid)
-        assert [one["type"] for one in events].count("permission_requested") == 3
+        assert [one["type"] for one in events].count("permission_requested") == 4
 
 
 async def test_codex_thread_of_a_terminal_goes_on_here_and_there(place: Path) -> None:

@@ -14,6 +14,8 @@ __all__ = ["Seen"]
 _MARKER = re.compile(r"MARKER-[A-Z0-9-]+")
 """Words that tests put into instruction files to see whether they reach the model."""
 
+_INTERRUPTED = "[Request interrupted by user"
+
 
 @attrs.frozen
 class Seen:
@@ -87,10 +89,15 @@ class Seen:
 
     @property
     def answers_tool(self) -> bool:
-        """Whether the newest message of a person's side is a tool's result."""
+        """Whether the newest message of a person's side is a tool's result.
+
+        After an interrupt it holds the result that the program made up, and the person's next words.
+        """
         said = [message for message in self.body.get("messages", ()) if message.get("role") == "user"]
         content = said[-1].get("content") if said else None
-        return isinstance(content, list) and any(block.get("type") == "tool_result" for block in content)
+        if not isinstance(content, list) or any(text.startswith(_INTERRUPTED) for text in _texts(content)):
+            return False
+        return any(block.get("type") == "tool_result" for block in content)
 
     @property
     def markers(self) -> tuple[str, ...]:
