@@ -25,7 +25,7 @@ _BANNER_LINES = 50
 
 _HUB_NAME = "builderos-hub"
 _HUB_PROGRAM = "bridgehub.__main__"
-_MOTHER_PROGRAM = "bridgehub.fork_server"
+_FORK_SERVER_PROGRAM = "bridgehub.fork_server"
 
 
 @attrs.frozen
@@ -71,10 +71,10 @@ class Server:
         """Return the pids of its hubs."""
         return [process.pid for process in _descendants(self.pid) if _is_hub(process)]
 
-    def mother(self) -> int | None:
+    def fork_server(self) -> int | None:
         """Return the pid of the process that its hubs are forked from, None where there is none."""
         found = _descendants(self.pid)
-        return next((one.pid for one in found if _runs(one, _MOTHER_PROGRAM) and not _is_hub(one)), None)
+        return next((one.pid for one in found if _runs(one, _FORK_SERVER_PROGRAM) and not _is_hub(one)), None)
 
 
 @asynccontextmanager

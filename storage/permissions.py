@@ -48,15 +48,15 @@ def make_private(data: Path) -> list[Path]:
         raise InsecureDataFolder(f"{data} is a folder that all users share; name one that only you use")
     with named_os_errors(data):
         data.chmod(stat.S_IRWXU)
-    mended: list[Path] = []
+    fixed: list[Path] = []
     for number, path in enumerate(_own_paths(data)):
         if number >= MAX_ENTRIES:
             break
-        mended += _fix(path, me)
+        fixed += _fix(path, me)
     # A folder that others could only list showed them names. One that they could write to is always reported.
-    if folder.st_mode & _OTHERS and (mended or folder.st_mode & _WRITING):
-        mended.insert(0, data)
-    return mended
+    if folder.st_mode & _OTHERS and (fixed or folder.st_mode & _WRITING):
+        fixed.insert(0, data)
+    return fixed
 
 
 def _fix(path: Path, me: int) -> list[Path]:

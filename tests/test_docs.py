@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -135,6 +136,13 @@ def test_a_decision_has_its_parts_and_is_listed() -> None:
     for page in pages:
         assert _DECISION.fullmatch(page.read_text()), page.name
         assert f"({page.name})" in index, page.name
+
+
+def test_the_glossary_has_each_word_once() -> None:
+    words = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/internals/glossary.md").read_text(), re.MULTILINE)
+    counts = Counter(word for word in words if word not in ("word", "---"))
+    assert len(counts) > 60, "the glossary is read"
+    assert {word for word, count in counts.items() if count > 1} == set()
 
 
 def test_a_link_of_the_readme_leads_somewhere() -> None:

@@ -70,7 +70,7 @@ class WebSocketUpgrade:
     turnstile: Turnstile = attrs.field(factory=Turnstile)
     waiting: Places = attrs.field(init=False)
     waiting_app: Places = attrs.field(init=False)
-    pulse: Heartbeat = attrs.field(init=False)
+    heartbeat: Heartbeat = attrs.field(init=False)
     renderings: Renderings | None = attrs.field(init=False)
     proxies: Proxies = attrs.field(init=False)
     _app: AppShared = attrs.field(factory=AppShared)
@@ -80,7 +80,7 @@ class WebSocketUpgrade:
     def __attrs_post_init__(self) -> None:
         self.waiting = Places(self.config.places)
         self.waiting_app = Places(min(self.config.app_max_waiting, self.config.places))
-        self.pulse = Heartbeat(self.config.heartbeat_s)
+        self.heartbeat = Heartbeat(self.config.heartbeat_s)
         self.proxies = Proxies.named(self.config.trusted_proxies)
         renderer, deps = self.deps.renderer, self.deps
         self.renderings = None if renderer is None else Renderings(renderer, deps.journal, deps.clock)
@@ -155,7 +155,7 @@ class WebSocketUpgrade:
     async def run(self) -> None:
         """Run the tasks that serve all WebSockets, until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.pulse.run)
+            nursery.start_soon(self.heartbeat.run)
             if self.renderings is not None:
                 nursery.start_soon(self.renderings.run)
 
@@ -231,7 +231,7 @@ class WebSocketUpgrade:
             deps=self.deps,
             sign_in=SignIn(self.sign_ins, upgrade.address, upgrade.key),
             on_signed_in=on_signed_in,
-            pulse=self.pulse,
+            heartbeat=self.heartbeat,
             renderings=self.renderings,
         )
 

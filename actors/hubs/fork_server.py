@@ -37,7 +37,7 @@ class _ForkServerGone(Exception):
     """The fork server is dead. `received`: whether it may have had the spec."""
 
     def __init__(self, received: bool) -> None:
-        super().__init__("the mother process died")
+        super().__init__("the fork server died")
         self.received = received
 
 
@@ -99,7 +99,7 @@ class ForkServer:
             try:
                 self._process = self._launch()
             except OSError as exc:
-                raise HubStartFailed(f"no mother process: {exc.strerror}") from exc
+                raise HubStartFailed(f"no fork server: {exc.strerror}") from exc
         return self._process
 
     def _launch(self) -> subprocess.Popen[bytes]:

@@ -112,9 +112,11 @@ async def measure_hubs(plan: Plan, folder: Path, say: Callable[[str], None]) -> 
                 await read_run(device)
                 if number + 1 in {1, plan.hubs}:
                     rows.append(_hub_row(server, number + 1))
-        mother = server.mother()
-        if mother is not None:
-            rows.append(Row("the hubs' fork server: PSS", "MiB", spread([proportional_kib(mother) / _KIB])))
+        fork_server = server.fork_server()
+        if fork_server is not None:
+            rows.append(
+                Row("the hubs' fork server: PSS", "MiB", spread([proportional_kib(fork_server) / _KIB]))
+            )
     return rows
 
 

@@ -122,20 +122,22 @@ async def test_the_agent_has_exactly_its_environment(tmp_path: Path) -> None:
 
 
 @on_linux
-async def test_a_forked_hub_has_nothing_of_its_mother(tmp_path: Path) -> None:
+async def test_a_forked_hub_has_nothing_of_its_fork_server(tmp_path: Path) -> None:
     async with open_hubs(tmp_path, by_exec=False) as hubs:
         await hubs.start(spec_of())
         reader = await open_reader(hubs)
         pid = reader.link.welcome.pid
-        mother = hubs.fork_server_pid
-        assert mother is not None
+        fork_server = hubs.fork_server_pid
+        assert fork_server is not None
         links = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
-        of_mother = {os.readlink(f"/proc/{mother}/fd/{name}") for name in os.listdir(f"/proc/{mother}/fd")}
-        assert not {link for link in links & of_mother if link.startswith("pipe:")}
+        of_fork_server = {
+            os.readlink(f"/proc/{fork_server}/fd/{name}") for name in os.listdir(f"/proc/{fork_server}/fd")
+        }
+        assert not {link for link in links & of_fork_server if link.startswith("pipe:")}
         assert os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
         assert os.readlink(f"/proc/{pid}/fd/1") == str(hubs.folder / HUB / "log")
         assert os.getsid(pid) == pid
-        environment = environment_of(mother)
+        environment = environment_of(fork_server)
         assert b"SECRET" not in environment
         assert b"BUILDEROS_" not in environment
         assert b"GREETING" not in environment

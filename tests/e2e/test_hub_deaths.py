@@ -178,7 +178,7 @@ async def test_a_queue_across_a_restart(place: Path, how: str) -> None:
             ]
 
 
-async def test_the_mother_of_hubs_killed(place: Path) -> None:
+async def test_the_fork_server_of_hubs_killed(place: Path) -> None:
     """Whatever process the server keeps for starting hubs: without it the next session works too."""
     async with open_server(place) as server, server.device() as device:
         await device.attach("one", agent="echo")

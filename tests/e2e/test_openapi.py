@@ -26,7 +26,7 @@ from tests.support.server import open_server
 from transport.access.auth import HTTP_SCOPES
 from transport.http.app import CODE_PATH, OPEN_PATHS
 from transport.http.openapi.document import describe
-from transport.push.acts import ACT_PATH
+from transport.push.buttons import ACT_PATH
 
 CHECKS = [
     not_a_server_error,

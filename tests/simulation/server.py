@@ -108,7 +108,7 @@ class SimServer:
     _wires: list[Wire] = attrs.field(factory=list)
     _nursery: trio.Nursery | None = None
     _left: trio.Event = attrs.field(factory=trio.Event)
-    _pulse: Heartbeat = attrs.field(factory=lambda: Heartbeat(15.0))
+    _heartbeat: Heartbeat = attrs.field(factory=lambda: Heartbeat(15.0))
     _deps: Deps | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -188,7 +188,7 @@ class SimServer:
             attention=Attention(self.chaos.now_ms),
         )
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._pulse.run)
+            self._nursery.start_soon(self._heartbeat.run)
             await self.asked.wait()
             for connection in tuple(self._connections):
                 connection.request_close(close_codes.RESTART)
@@ -241,7 +241,7 @@ class SimServer:
             deps=self._deps,
             sign_in=sign_in,
             on_signed_in=lambda: None,
-            pulse=self._pulse,
+            heartbeat=self._heartbeat,
         )
         async with trio.open_nursery() as nursery:
             self._connections[connection] = None

@@ -43,7 +43,7 @@ from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.services import HttpServices, Port
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
-from transport.push.acts import ACT_PATH
+from transport.push.buttons import ACT_PATH
 from transport.sessions import failure_of
 from transport.workspace.removal import SessionRemoval
 

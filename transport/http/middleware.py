@@ -16,7 +16,7 @@ from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
 from transport.http.services import Underway
 from transport.ports import Deps, Device
-from transport.push.acts import ACT_PATH
+from transport.push.buttons import ACT_PATH
 
 __all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "DrainRequestBody", "Keys", "SafeHeaders"]
 

@@ -32,7 +32,7 @@ class ConnectionV3(DeviceConnection):
         renderings: turns finished answers into HTML; None if that is disabled.
     """
 
-    pulse: Heartbeat
+    heartbeat: Heartbeat
     renderings: Renderings | None = None
     _conversation: DeviceConversation | None = None
 
@@ -53,7 +53,7 @@ class ConnectionV3(DeviceConnection):
             self._conversation = conversation
             self.on_signed_in()
             conversation.welcome()
-            self.pulse.join(self.writer)
+            self.heartbeat.join(self.writer)
             try:
                 await self._take_frames(conversation)
             finally:

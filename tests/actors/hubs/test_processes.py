@@ -136,27 +136,27 @@ async def test_a_forked_hub_is_small(tmp_path: Path) -> None:
         assert pss_kib(reader.link.welcome.pid) < 15 * 1024
 
 
-async def test_hubs_outlive_the_mother_and_a_new_one_is_started(tmp_path: Path) -> None:
+async def test_hubs_outlive_the_fork_server_and_a_new_one_is_started(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
         await hubs.start(spec_of(HUB))
         reader = await open_reader(hubs)
-        mother = hubs.fork_server_pid
-        assert mother is not None
-        os.kill(mother, signal.SIGKILL)
-        await until_dead(mother)  # one that is about to die may still take the next spec with it
+        fork_server = hubs.fork_server_pid
+        assert fork_server is not None
+        os.kill(fork_server, signal.SIGKILL)
+        await until_dead(fork_server)  # one that is about to die may still take the next spec with it
         assert text_of(await reader.turn("t1", "orphan")) == "echo: orphan "
         await hubs.start(spec_of(HUB + "-2"))
-        assert hubs.fork_server_pid not in (None, mother)
+        assert hubs.fork_server_pid not in (None, fork_server)
         assert sum(hub.alive for hub in await hubs.living()) == 2
 
 
-async def test_the_mother_goes_with_her_server_and_hubs_stay(tmp_path: Path) -> None:
+async def test_the_fork_server_goes_with_its_server_and_hubs_stay(tmp_path: Path) -> None:
     async with open_hubs(tmp_path) as hubs:
         await hubs.start(spec_of())
-        mother = hubs.fork_server_pid
-        assert mother is not None
+        fork_server = hubs.fork_server_pid
+        assert fork_server is not None
         await hubs.aclose()
-        assert not lives(mother)
+        assert not lives(fork_server)
         reader = await open_reader(hubs)
         assert text_of(await reader.turn("t1", "still here")) == "echo: still here "
 
@@ -279,11 +279,11 @@ async def test_long_paths_move_the_socket(tmp_path: Path) -> None:
     short.rmdir()
 
 
-async def test_the_mother_outlives_many_deaths_at_once(tmp_path: Path) -> None:
+async def test_the_fork_server_outlives_many_deaths_at_once(tmp_path: Path) -> None:
     """The signals of their deaths come in the middle of each other's handling."""
     async with open_hubs(tmp_path, by_exec=False) as hubs:
         await hubs.start(spec_of())
-        mother = hubs.fork_server_pid
+        fork_server = hubs.fork_server_pid
         for number in range(6):
             names = [f"{HUB}-{number}-{place}" for place in range(8)]
             for name in names:
@@ -294,7 +294,7 @@ async def test_the_mother_outlives_many_deaths_at_once(tmp_path: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
             await until_dead(*pids)
         await hubs.start(spec_of(f"{HUB}-last"))
-        assert hubs.fork_server_pid == mother
+        assert hubs.fork_server_pid == fork_server
 
 
 async def test_a_started_hub_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from transport.config import TransportConfig
 from transport.http.app import CODE_PATH, OPEN_PATHS, make_app
 from transport.http.routes.web import is_web_path
 from transport.http.services import Port
-from transport.push.acts import ACT_PATH
+from transport.push.buttons import ACT_PATH
 from transport.v3.decode import FRAME_TYPES
 
 

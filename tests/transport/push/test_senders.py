@@ -30,7 +30,7 @@ from starlette.routing import Route
 
 from builderos.ids import wall_clock_ms
 from storage.tables.notifications.channels import Channel
-from transport.push.acts import ButtonAct, act_of
+from transport.push.buttons import ButtonAct, button_of
 from transport.push.senders.apns import Apns, read_key
 from transport.push.senders.command import CommandSender
 from transport.push.senders.endpoints import Allowed, is_public, origin_parts
@@ -325,8 +325,8 @@ def test_a_button_of_ntfy_gives_one_answer_for_an_hour() -> None:
     assert (shown["action"], shown["url"]) == ("view", "https://box.example.org/#/s/trip")
     path, _, query = deny["url"].partition("?")
     assert path == "https://box.example.org/api/act"
-    assert act_of(query, "secret") == ButtonAct("ntfy.phone", "trip", "r", "deny", 3_601_000)
-    assert act_of(query, "another server's") is None
+    assert button_of(query, "secret") == ButtonAct("ntfy.phone", "trip", "r", "deny", 3_601_000)
+    assert button_of(query, "another server's") is None
     for spoiled in (
         query.replace("deny", "allow"),
         query.replace("until=3", "until=9"),
@@ -334,7 +334,7 @@ def test_a_button_of_ntfy_gives_one_answer_for_an_hour() -> None:
         "",
         "&sig=",
     ):
-        assert act_of(spoiled, "secret") is None
+        assert button_of(spoiled, "secret") is None
     for bare in (attrs.evolve(card, repeat=True), attrs.evolve(card, request_id=None)):
         assert buttons.actions(channel("ntfy"), bare) == []
 

@@ -17,7 +17,7 @@ from transport.config import TransportConfig
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.ports import Deps, Device
-from transport.push.acts import act_of
+from transport.push.buttons import button_of
 from transport.push.notifier import Notifier
 from transport.v3.commands import with_rights
 from transport.v3.decode import is_id
@@ -83,7 +83,7 @@ class ActRoutes:
         """Give the answer of a signed address, if its channel still has buttons."""
         if not any(topic.actions for topic in self.notifier.settings.ntfy.values()):
             raise HttpError(401, "unauthorized", "This button is not valid any more.")
-        act = act_of(request.scope["query_string"].decode("latin-1"), await self.notifier.secret())
+        act = button_of(request.scope["query_string"].decode("latin-1"), await self.notifier.secret())
         if act is None or act.until_ms <= self.deps.clock() or not self._has_buttons(act.channel_id):
             raise HttpError(401, "unauthorized", "This button is not valid any more.")
         # The signature is over this very answer, so a denial may also be one of a folder's trust.

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import attrs
 
-__all__ = ["ACT_PATH", "MAX_QUERY", "VALID_MS", "ButtonAct", "act_of", "address_of"]
+__all__ = ["ACT_PATH", "MAX_QUERY", "VALID_MS", "ButtonAct", "button_address", "button_of"]
 
 ACT_PATH: Final = "/api/act"
 VALID_MS: Final = 3600 * 1000
@@ -34,14 +34,14 @@ class ButtonAct:
     until_ms: int
 
 
-def address_of(act: ButtonAct, origin: str, secret: str) -> str:
+def button_address(act: ButtonAct, origin: str, secret: str) -> str:
     """Return the address of a button. `origin`: where devices reach this server."""
     values = (act.channel_id, act.session_id, act.request_id, act.decision, str(act.until_ms))
     query = urlencode(list(zip(_FIELDS, values, strict=True)))
     return f"{origin}{ACT_PATH}?{query}&sig={_signature(query, secret)}"
 
 
-def act_of(query: str, secret: str) -> ButtonAct | None:
+def button_of(query: str, secret: str) -> ButtonAct | None:
     """Return what an address's query does; None if this server did not sign exactly this."""
     signed, _, found = query.rpartition("&sig=")
     if len(query) > MAX_QUERY or not hmac.compare_digest(
