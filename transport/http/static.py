@@ -90,6 +90,9 @@ _CAST: Final = re.compile(r"/\*\* @type \{[^*\n]*\} \*/ ?")
 _TEXT: Final = frozenset("'`/\\")
 """A line with one of these may hold a pattern, a comment, or a text whose end is hard to find."""
 
+_IMPORT: Final = re.compile(r'(?P<names>(?:import |export )?[\w*{}, ]+) from (?P<path>"[^"]*";)')
+"""An import, or its last line."""
+
 _STRING: Final = re.compile(r'("[^"]*")')
 """A text in double quotes, in a line without any of `_TEXT`."""
 
@@ -110,6 +113,9 @@ def without_spaces(source: str, suffix: str) -> str:
 
 
 def _closed_up(line: str, sign: re.Pattern[str]) -> str:
+    if found := _IMPORT.fullmatch(line):
+        names = sign.sub(_without, found["names"])
+        return f"{names}{'' if names.endswith('}') else ' '}from{found['path']}"
     if not _TEXT.isdisjoint(line) or line.count('"') % 2:
         return line
     parts = _STRING.split(line)

@@ -56,6 +56,11 @@ def test_spaces_go_only_where_no_text_is() -> None:
     served = 'const{a}=(b)=>a===b&&{c: 1,...d};\nsay("a , b = c"); // a = b\nreturn a / b > c;\n'
     served += 'say({a: " , "},"b = c")||"";\nsay(\'"\', a = b);\nsay("\\" = ", c = d);\n'
     assert without_spaces(source, ".js") == served
+    source = 'import { a, b as c } from "../d.js";\n} from "./e.js";\nimport * as f from "./f.js";\nimport "./g, h.js";\n'
+    served = (
+        'import{a,b as c}from"../d.js";\n}from"./e.js";\nimport*as f from"./f.js";\nimport "./g, h.js";\n'
+    )
+    assert without_spaces(source, ".js") == served
     style = 'a > b:hover, .c { margin: 0 1px; }\n.d { content: ": , "; }\nx { grid-row: 1 / 2; }\n'
     served = 'a>b:hover,.c{margin:0 1px;}\n.d{content:": , ";}\nx { grid-row: 1 / 2; }\n'
     assert without_spaces(style, ".css") == served
