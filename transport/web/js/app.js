@@ -4,7 +4,7 @@ import { Client } from "./client.js";
 import { NOT_LOADED, moreStyles } from "./dom.js";
 import { forgetAll, randomHex, recall, remember, setTheme } from "./identity.js";
 import { modeOf, sessionName } from "./names.js";
-import { closeDialogs, goTo, here, routeOf } from "./router.js";
+import { closeDialogs, goTo, here, isOwnId, routeOf } from "./router.js";
 import { ConversationView } from "./views/conversation.js";
 import { ListView } from "./views/list.js";
 import { Shell, connectionText } from "./views/shell.js";
@@ -13,9 +13,6 @@ import { StartView } from "./views/start.js";
 
 /** How long a lag must last before it is shown: a heartbeat may arrive before the events that it counts are drawn. */
 const LAG_MS = 300;
-
-/** The form of a session's id in the iOS app. */
-const OWN_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-(claude|codex)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export class App {
 	/** @param {HTMLElement} root @param {Store} store */
@@ -140,7 +137,7 @@ export class App {
 		if (!client || !conversation) return;
 		if (!history.state?.sheet) closeDialogs();
 		const route = routeOf(location.hash);
-		if (route.view === "session" && OWN_ID.test(route.id)) {
+		if (route.view === "session" && isOwnId(route.id)) {
 			import("./doings.js").then(({ toAlias }) => toAlias(client, route.id), () => location.replace("#/"));
 			return;
 		}

@@ -8,6 +8,11 @@ export function routeOf(hash) {
 	return found ? { view: "session", id: found[1] ?? "", at: Number(found[2] ?? 0) } : { view: "list" };
 }
 
+/** Whether a session's id has the form of the iOS app's own. @param {string} id */
+export function isOwnId(id) {
+	return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-(claude|codex)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id);
+}
+
 /** Take a secret out of the address: a key, or a code for one. @returns {{kind: "key" | "pair", secret: string} | null} */
 export function takeSecret() {
 	const found = /^#(key|pair)=(.*)$/.exec(location.hash);
