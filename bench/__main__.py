@@ -28,6 +28,7 @@ from bench.path import measure_path
 from bench.plan import Plan
 from bench.profile.run import profile
 from bench.report import Row, as_json, missed, table
+from bench.terminal.measure import measure_terminal
 
 __all__ = ["main"]
 
@@ -41,6 +42,7 @@ PARTS = {
     "hub": measure_hubs,
     "cold": measure_cold,
     "many": measure_many,
+    "terminal": measure_terminal,
 }
 
 EXIT_BROKEN = 1

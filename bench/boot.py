@@ -23,7 +23,7 @@ from storage.data_folder import read_boot_id
 from storage.records import Entry, NewSession, Summary
 from storage.store import Store, open_store
 
-__all__ = ["fill", "measure_boot"]
+__all__ = ["database_of", "fill", "measure_boot"]
 
 _MAGIC = b"SQLite format 3\0"
 _WORKSPACE = "."
@@ -42,7 +42,7 @@ async def measure_boot(plan: Plan, folder: Path, say: Callable[[str], None]) -> 
     for data in (empty, full):  # the first start makes the database and the key, and does not count
         await _boot_ms(data, folder)
     say(f"writing {plan.sessions:,} sessions")
-    await fill(_database(full), plan.sessions, plan.turns)
+    await fill(database_of(full), plan.sessions, plan.turns)
     pairs = []
     for number in range(plan.pairs + 1):
         say(f"boot, pair {number} of {plan.pairs}")
@@ -57,7 +57,8 @@ async def _boot_ms(data: Path, folder: Path) -> float:
         return server.boot_s * _MS_PER_S
 
 
-def _database(data: Path) -> Path:
+def database_of(data: Path) -> Path:
+    """Return the database that a server made in its data folder. Raises BenchError where there is none."""
     for path in sorted(data.iterdir()):
         if path.is_file():
             with path.open("rb") as file:

@@ -28,6 +28,8 @@ class Plan:
         crowd_pairs: alternated runs of each density, after one that does not count.
         cold_pairs: fresh sessions of a real agent, bare, ours, and ours after `warm`.
         typing_s: from `warm` to the message: a short sentence on a phone takes longer.
+        history: messages of the conversation that the terminal client shows.
+        idle_s: the terminal client rests so long.
         rest_s: after a long answer, until what the server gives back has been given back.
         run_limit_s: each single run is given up after this.
     """
@@ -48,6 +50,8 @@ class Plan:
     crowd_pairs: int = 3
     cold_pairs: int = 5
     typing_s: float = 1.5
+    history: int = 10_000
+    idle_s: float = 20.0
     rest_s: float = 5.0
     run_limit_s: float = 60.0
 
@@ -68,5 +72,7 @@ class Plan:
             crowd_pairs=1,
             cold_pairs=1,
             typing_s=0.1,
+            history=400,
+            idle_s=0.5,
             rest_s=0.1,
         )
