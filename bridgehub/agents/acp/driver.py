@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -61,6 +62,9 @@ HISTORY_BYTES = 200 * 1024
 
 QUIET_S = 0.5
 """Seconds of silence after which an agent that repeats a conversation late counts as finished."""
+
+YOUNG_S = 60.0
+"""How long a conversation is in danger with an agent that `loses_young`, seconds."""
 
 MAX_REPLAY_S = 10.0
 """How long to wait for such a replay, seconds."""
@@ -232,7 +236,7 @@ class AcpDriver:
         if self._settled is not None and self._settled.loads and self._settled.digest:
             servers += await trio.to_thread.run_sync(workspace_servers, self.spec, greeting)
         told = None
-        if known is not None:
+        if known is not None and not self._would_lose():
             told = await take_up_session(program, self.spec, greeting, servers, known)
             await self._hear_out(greeting)
         is_new, session_id = told is None, known or ""
@@ -241,9 +245,19 @@ class AcpDriver:
         offer = _offer(told, greeting, None if is_new else self._memory.get("defaults"))
         self._session = AcpSession(self.spec, program, session_id, greeting, offer, terminals, self._notes)
         if is_new:
-            self._memory = {"session_id": session_id, "defaults": dict(offer.defaults)}
+            self._memory = {
+                "session_id": session_id,
+                "defaults": dict(offer.defaults),
+                "began_s": monotonic(),
+            }
             await sink.remember(self._memory)
         return is_new
+
+    def _would_lose(self) -> bool:
+        """Return whether the agent would lose the conversation if it loaded it now."""
+        agent, began_s = known_of(self.spec.options["command"]), self._memory.get("began_s")
+        is_young = isinstance(began_s, float) and 0 <= monotonic() - began_s < YOUNG_S
+        return agent is not None and agent.loses_young and is_young
 
     async def _hear_out(self, greeting: Greeting) -> None:
         """Wait while an agent repeats the conversation that it has just loaded, before a turn listens to it."""

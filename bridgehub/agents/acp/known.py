@@ -26,6 +26,7 @@ class KnownAgent:
         reads: files and folders of a project in which it looks for its settings.
         takes_files: whether it works with files that we read and write for it.
         repeats_late: whether it repeats a conversation only after it has reported that it is loaded.
+        loses_young: whether it empties its record of a conversation that is loaded in the minute in which it began.
     """
 
     name: str
@@ -37,6 +38,7 @@ class KnownAgent:
     reads: tuple[str, ...] = ()
     takes_files: bool = True
     repeats_late: bool = False
+    loses_young: bool = False
 
     def table(self) -> str:
         """Return the agent's table of the config, as TOML."""
@@ -95,6 +97,7 @@ KNOWN = {
             seen="0.61.0",
             reads=_inside(".gemini", *_GEMINI),
             repeats_late=True,
+            loses_young=True,  # the minute is in the name of its file, and a load begins that file again (seen)
             takes_files=False,  # if a file does not exist yet, our answer makes its write fail (seen)
         ),
         KnownAgent(

@@ -49,9 +49,6 @@ __all__ = [
 VERSION = 1
 """The protocol version that we speak."""
 
-LOAD_S = 30.0
-"""How long an agent may take to load a conversation, including all that it repeats, seconds."""
-
 AUTH_REQUIRED = -32000
 """The protocol's error for an agent that is not signed in."""
 
@@ -60,7 +57,8 @@ _NOT_FOUND = -32002
 
 _GONE = re.compile(
     r"(session|conversation|thread)\b.{0,120}\b(not found|does(n't| not) exist|is unknown)"
-    r"|\b(no such|unknown|no saved|could not find|not find)\b.{0,40}\b(session|conversation|thread)",
+    r"|\b(no such|unknown|no saved|no previous|could not find|not find)\b.{0,40}\b(session|conversation|thread)s?\b"
+    r"|\binvalid (session|conversation|thread) (id|identifier)\b",
     re.IGNORECASE | re.DOTALL,
 )
 """Agents' messages for an id without a conversation. Nothing else means that the conversation is lost."""
@@ -232,7 +230,7 @@ async def take_up_session(
         return None
     method = "session/resume" if greeting.resumes else "session/load"
     params = {"sessionId": session_id, "cwd": spec.workspace, "mcpServers": servers}
-    with trio.move_on_after(LOAD_S):  # noqa: ASYNC912 - the call waits
+    with trio.move_on_after(spec.start_s):  # noqa: ASYNC912 - the call waits
         try:
             return await program.call(method, params)
         except CallRefused as error:
@@ -241,7 +239,7 @@ async def take_up_session(
             if error.code == _NOT_FOUND or _GONE.search(str(error)):
                 return None
             raise NotResumed(_not_resumed(spec, str(error))) from None
-    raise NotResumed(_not_resumed(spec, f"it did not finish within {LOAD_S:g} s"))
+    raise NotResumed(_not_resumed(spec, f"it did not finish within {spec.start_s:g} s"))
 
 
 def _not_resumed(spec: HubSpec, why: str) -> str:

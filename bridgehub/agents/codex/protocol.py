@@ -144,7 +144,7 @@ def decode(line: bytes | bytearray) -> Message:
             return ServerRequest(request_id, method, fields.inner("params"))
     elif isinstance(request_id, int):
         refusal = fields.inner("error")
-        error = refusal.text("message") or "no reason given" if "error" in told else None
+        error = _words_of(refusal) if "error" in told else None
         return Reply(request_id, fields.inner("result"), error, refusal.count("code"))
     raise CodexBadOutput("a line that is not a message of the protocol")
 
@@ -207,3 +207,9 @@ class Speech:
     version: str = ""
     is_piece: Callable[[Message], bool] = is_piece
     idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None] = lambda message: None
+
+
+def _words_of(refusal: Fields) -> str:
+    """Return a refusal's text. Some agents say only `Internal error` there, and the cause in its details."""
+    words = (refusal.text("message") or "no reason given", refusal.inner("data").text("details"))
+    return ": ".join(word for word in words if word)

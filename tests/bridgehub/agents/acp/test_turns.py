@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from bridgehub.agents.acp import start
+from bridgehub.agents.acp import driver as acp_driver
+from bridgehub.agents.acp.known import KNOWN
 from bridgehub.protocol.events import (
     AgentOffered,
     Consumed,
@@ -97,18 +98,27 @@ async def test_a_conversation_that_is_gone_is_given_again_as_text(tmp_path: Path
         ({"refuses": {"code": -32603, "message": "the session is open in another window"}}, False),
         ({"refuses": {"code": -32603, "message": "Session s1 not found"}}, True),
         ({"refuses": {"code": -32602, "message": "No such session: s1"}}, True),
+        (
+            {
+                "refuses": {
+                    "code": -32603,
+                    "message": "Internal error",
+                    "data": {"details": "No previous sessions found for this project."},
+                }
+            },
+            True,
+        ),
     ],
 )
 async def test_only_a_conversation_that_is_not_there_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], lost: bool
+    tmp_path: Path, fault: dict[str, Any], lost: bool
 ) -> None:
     async with open_acp_rig(tmp_path) as rig:
         first = rig.driver()
         _, sink = await rig.turn(first, "one")
         await first.aclose()
-        if "replay" in fault:
-            monkeypatch.setattr(start, "LOAD_S", 0.5)
-        end, again = await rig.turn(rig.driver(fault, agent_memory=sink.memory), "two")
+        start_s = 5.0 if "replay" in fault else 45.0
+        end, again = await rig.turn(rig.driver(fault, agent_memory=sink.memory, start_s=start_s), "two")
         if lost:
             assert isinstance(end, TurnDone)
             assert again.text() == "you said two (1)"
@@ -116,9 +126,26 @@ async def test_only_a_conversation_that_is_not_there_is_lost(
         assert isinstance(end, TurnFailed)
         assert (end.code, end.retryable, end.ways) == ("agent_exited", True, ("renew",))
         assert again.memory == {}
-        monkeypatch.undo()
         _, again = await rig.turn(rig.driver(agent_memory=sink.memory), "three")
         assert again.text() == "you said three (2)"
+
+
+@pytest.mark.parametrize(("later_s", "is_loaded"), [(119.0, False), (120.0, True)])
+async def test_gemini_is_not_made_to_lose_a_young_conversation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later_s: float, is_loaded: bool
+) -> None:
+    now_s = 60.0
+    monkeypatch.setattr(acp_driver, "monotonic", lambda: now_s)
+    monkeypatch.setattr(acp_driver, "known_of", lambda command: KNOWN["gemini"])
+    async with open_acp_rig(tmp_path) as rig:
+        first = rig.driver()
+        _, sink = await rig.turn(first, "one")
+        await first.aclose()
+        now_s = later_s
+        past = AcpSink(past=History("turn-2", (PastMessage("user", "one"),)))
+        _, again = await rig.turn(rig.driver(agent_memory=sink.memory), "two", past)
+        assert (again.text() == "you said two (2)") is is_loaded
+        assert [notice.code for notice in again.of(Noticed)] == ([] if is_loaded else ["context_given_again"])
 
 
 async def test_a_plan_commands_usage_and_modes_reach_the_devices(tmp_path: Path) -> None:
