@@ -107,8 +107,8 @@ class ClaudeFiles:
             found[folder.path] = known
         self._folders = found
 
-    def branch(self, path: str, end: int, *, messages: int, size: int) -> Branch:
-        """Read the conversation as it stood when the file had `end` bytes. Raises NotReadable."""
+    def branch(self, path: str, end: int, *, messages: int, size: int | None = None) -> Branch:
+        """Read the conversation as it stood when the file had `end` bytes. See `read_branch`. Raises NotReadable."""
         with open_record(path) as file:
             branch = read_branch(backwards(file, end), messages=messages, size=size)
             if not branch.leaf:

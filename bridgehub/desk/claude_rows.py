@@ -7,7 +7,6 @@ unknown types are common and say nothing here.
 from __future__ import annotations
 
 import re
-import uuid
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -29,6 +28,12 @@ OUR_WAYS = (ENTRYPOINT, "sdk-py")
 
 HELD_ROWS = 256
 """Rows beside the branch that are kept while it is read: tools that ran at the same time."""
+
+_ROW_ID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
+"""Not `uuid.UUID`, which takes ten times as long: a large record has a million rows with two ids each."""
+
+ROW_COSTS = 400
+"""Characters as which a row counts, beside its text: about what it costs in memory."""
 
 _INTERRUPTED = "[Request interrupted by user"
 _COMMAND = re.compile(r"<command-name>\s*/?([^<]{1,200})</command-name>")
@@ -81,12 +86,9 @@ class Chosen:
 
 def row_id(value: object) -> str:
     """Return an id of a row; empty if it is none."""
-    if not isinstance(value, str) or len(value) != 36:
+    if not isinstance(value, str) or _ROW_ID.fullmatch(value) is None:
         return ""
-    try:
-        return str(uuid.UUID(value))
-    except ValueError:
-        return ""
+    return value.lower()
 
 
 def row_parts(row: dict[str, Any]) -> RowParts | None:
@@ -177,9 +179,10 @@ class Branch:
     """The conversation as it stands, oldest row first.
 
     Attributes:
+        rows: what they say; empty if only their ids are wanted.
         leaf: its newest row.
         is_cut: whether older rows were left out.
-        ids: the rows of it that were read.
+        ids: the rows of it that were read; empty if what they say is wanted. A large record has a million.
     """
 
     rows: list[RowParts] = attrs.field(factory=list)
@@ -188,19 +191,23 @@ class Branch:
     ids: set[str] = attrs.field(factory=set)
 
 
-def read_branch(lines: Iterable[bytes], *, messages: int, size: int, heeds_note: bool = True) -> Branch:
+def read_branch(
+    lines: Iterable[bytes], *, messages: int, size: int | None, heeds_note: bool = True
+) -> Branch:
     """Read the branch out of a transcript's lines, given from the last to the first.
 
     It ends at its newest row: the one that the program noted last, or the last one if none was noted after it.
 
     Args:
         messages: how many of a person's messages are read at most.
-        size: how many characters of text.
+        size: how many characters of text. None: only the ids are wanted.
         heeds_note: whether the row counts that the program noted; it may be gone.
     """
     branch, held, wanted, noted = Branch(), _Held(), "", ""
+    left = 0 if size is None else size
     for line in lines:
-        row = parse(line) if line else None
+        # Most of a large record are rows of other kinds, some of them long.
+        row = parse(line) if b'"uuid"' in line or b'"last-prompt"' in line else None
         if row is None:
             continue
         if not branch.leaf and row.get("type") == "last-prompt":
@@ -217,15 +224,17 @@ def read_branch(lines: Iterable[bytes], *, messages: int, size: int, heeds_note:
         if name != wanted:
             held.keep(row, name)
             continue
-        if messages <= 0 or size <= 0:
+        if messages <= 0 or (size is not None and left <= 0):
             break
-        said = row_parts(row)
-        branch.ids.add(name)
-        branch.rows += reversed(held.beside(row))
-        if said is not None:
-            branch.rows.append(said)
-            messages -= said.kind in ("prompt", "command")
-            size -= _size(said)
+        said = row_parts(row) if size is not None or row.get("type") == "user" else None
+        messages -= said is not None and said.kind in ("prompt", "command")
+        if size is None:
+            branch.ids.add(name)
+        else:
+            branch.rows += reversed(held.beside(row))
+            if said is not None:
+                branch.rows.append(said)
+                left -= _size(said)
         wanted = row_id(row.get("parentUuid")) or row_id(row.get("logicalParentUuid"))
         if not wanted:
             break
@@ -237,7 +246,7 @@ def read_branch(lines: Iterable[bytes], *, messages: int, size: int, heeds_note:
 def _size(said: RowParts) -> int:
     texts = [said.text or "", *(getattr(one, "text", "") or getattr(one, "output", "") for one in said.parts)]
     inputs = [one.input for one in said.parts if isinstance(one, ToolCalled)]
-    return sum(map(len, texts)) + sum(len(str(one)) for one in inputs) + 200
+    return sum(map(len, texts)) + sum(len(str(one)) for one in inputs) + ROW_COSTS
 
 
 class _Held:

@@ -50,7 +50,7 @@ def look_at_claude(
         grown = files.growth(path, min(mark.offset, size), mark.leaf, mark.chosen)
         rewound = None
         if _is_rewound(grown.rows, grown.parents, grown.previous):
-            rewound = frozenset(files.branch(path, grown.offset, messages=MAX_BRANCH, size=1 << 40).ids)
+            rewound = frozenset(files.branch(path, grown.offset, messages=MAX_BRANCH).ids)
     except (NotReadable, OSError):
         return DeskLook(mark, where, is_open=is_open)
     closes = (where is None or where.status == "idle") and not grown.more

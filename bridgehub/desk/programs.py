@@ -151,7 +151,7 @@ class _Program:
             if path is None:
                 return None
             end = os.stat(path).st_size
-            return frozenset(self.claude.branch(path, end, messages=MAX_MESSAGES, size=1 << 40).ids)
+            return frozenset(self.claude.branch(path, end, messages=MAX_MESSAGES).ids)
         except (OSError, NotReadable):
             return None
 

@@ -7,10 +7,14 @@ import os
 import random
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from bridgehub.desk import claude_rows
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_rows import read_branch
-from bridgehub.desk.lines import backwards, forwards, open_record, whole_size
+from bridgehub.desk.lines import backwards, forwards, open_record, parse, whole_size
 from bridgehub.desk.looking import look_at_claude
 from bridgehub.desk.records import Began, DeskEvent, DeskLook, DeskMark, Ended, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import Turns
@@ -159,6 +163,41 @@ def test_history_is_cut_at_the_newest_messages(tmp_path: Path) -> None:
     )
     assert branch.is_cut
     assert texts(list(Turns().all(branch.rows)))[0] == "q40"
+
+
+def test_history_of_tools_without_words_is_cut_too(tmp_path: Path) -> None:
+    """Each row costs memory and time, also one that says next to nothing."""
+    made = Transcript()
+    made.user("begin")
+    for number in range(500):
+        made.says({"type": "tool_use", "id": f"t{number}", "name": "B", "input": {}}, rests=False)
+        made.user([{"type": "tool_result", "tool_use_id": f"t{number}", "content": ""}])
+    path = made.write(tmp_path, ONE)
+    files, end = ClaudeFiles(tmp_path, wall_clock_ms), path.stat().st_size
+    branch = files.branch(str(path), end, messages=10, size=40_000)
+    assert branch.is_cut
+    assert 90 < len(branch.rows) <= 101
+    assert branch.ids == set(), "a million of them are more than the history itself"
+    known = files.branch(str(path), end, messages=10)
+    assert (len(known.ids), known.rows) == (1001, [])
+
+
+def test_rows_that_are_not_of_the_tree_are_not_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = small()
+    for _ in range(20):
+        made.other({"type": "api-request-blob", "hash": "h", "message": {"content": "x" * 1000}})
+    path, seen = made.write(tmp_path, ONE), []
+
+    def noting(line: bytes) -> dict[str, Any] | None:
+        seen.append(line)
+        return parse(line)
+
+    monkeypatch.setattr(claude_rows, "parse", noting)
+    files = ClaudeFiles(tmp_path, wall_clock_ms)
+    assert texts(told(files, path)) == ["plan a trip", "Where to?"]
+    assert not any(b"api-request-blob" in line for line in seen)
 
 
 def test_look_gives_what_others_added_once_and_not_our_own(tmp_path: Path) -> None:
