@@ -37,7 +37,7 @@ MAX_IDLE_SHARE = 0.2
 SIZE: Size = (80, 24)
 
 PATIENCE_S = 1.0
-"""A key without an effect is pressed again after this, and the time goes on: so a stop counts as one."""
+"""A key without an effect is pressed again after this, and the time continues: so a stop counts as one."""
 
 _PAGE_UP = b"\x1b[5~"
 _SESSION = "session-0"
