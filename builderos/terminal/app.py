@@ -14,20 +14,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from rich.console import RenderableType
 from textual.app import App
 from textual.driver import Driver
 from textual.screen import Screen
 
 from builderos.terminal.client import Client
 from builderos.terminal.draw.lines import flat
+from builderos.terminal.first import FirstPicture
 
 __all__ = ["TerminalApp"]
 
 DRAW_S: Final = 1 / 60
-"""Changes that come closer together are drawn at once."""
+"""The time from one drawing to the next: a screen shows no more."""
 
 SAID_S: Final = 6.0
 """How long a line for the person stays."""
+
+HELD_S: Final = 0.5
+"""How long the first picture may stand."""
 
 
 class TerminalApp(App[str]):
@@ -40,26 +45,31 @@ class TerminalApp(App[str]):
     ENABLE_COMMAND_PALETTE = False
     BINDINGS = []  # noqa: RUF012 - Textual's own form
 
-    def __init__(self, client: Client, driver: type[Driver] | None = None) -> None:
+    def __init__(
+        self, client: Client, driver: type[Driver] | None = None, first: FirstPicture | None = None
+    ) -> None:
         super().__init__(driver_class=driver, ansi_color=True)
-        self.client = client
+        self.client, self.first = client, first
+        self._is_held = first is not None and first.is_shown
         self.animation_level = "none"
         settings = client.keep.settings()
         self.theme = "ansi-light" if settings.get("colours") == "light" else "ansi-dark"
         self.has_mouse = settings.get("mouse") is not False
         self.seen: dict[str, set[str]] = {}
         self._due = False
+        self._drew_at = 0.0
 
     # ---- the client's view: called from the task of the wire, so all of it is passed on to the app's own ----
 
     def changed(self) -> None:
-        """Draw what is new, soon and once."""
+        """Draw what is new: now, or once the last drawing is old enough."""
         if not self._due and self.is_running:
             self._due = True
-            asyncio.get_running_loop().call_later(DRAW_S, self.call_later, self._draw)
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), self._drew_at + DRAW_S), self.call_later, self._draw)
 
     def _draw(self) -> None:
-        self._due = False
+        self._due, self._drew_at = False, asyncio.get_running_loop().time()
         screens = [one for one in self.screen_stack if hasattr(one, "changed")] if self.is_running else []
         for screen in screens[-1:]:
             screen.changed()
@@ -89,12 +99,30 @@ class TerminalApp(App[str]):
         """The unexpected error that ended the program."""
         return self._exception
 
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        if not self._is_held:
+            super()._display(screen, renderable)
+
+    def release(self) -> None:
+        """Draw from now on: until then the first picture stands, which has more to show than empty widgets."""
+        if self._is_held:
+            self._is_held = False
+            self.screen.refresh(repaint=True, layout=True)
+
+    def take_keys(self) -> None:
+        """Begin to read keys, also those that were pressed before."""
+        take = getattr(self._driver, "take_keys", None)
+        if take is not None:
+            take()
+
     # ---- screens ----
 
     _came_from_list = False
 
     def on_mount(self) -> None:
         self.call_after_refresh(_begin_collecting)
+        if self._is_held:
+            self.set_timer(HELD_S, self.release)
         if self.client.conversation is not None:
             self.push_screen(self._session())
         else:
@@ -115,7 +143,7 @@ class TerminalApp(App[str]):
     ) -> None:
         """Go to a session; `text` stands in its box then."""
         self._came_from_list = True
-        self._keep_draft()
+        self._part()
         self.client.open(session_id, agent, settings)
         screen = self._session()
         self._replace(screen)
@@ -127,7 +155,7 @@ class TerminalApp(App[str]):
         from builderos.terminal.screens.sessions import SessionsScreen
 
         self._came_from_list = True
-        self._keep_draft()
+        self._part()
         self.client.close()
         self._replace(SessionsScreen(self.client))
 
@@ -141,14 +169,15 @@ class TerminalApp(App[str]):
 
     def leave(self) -> None:
         """End; the session continues."""
-        self._keep_draft()
+        self._part()
         self.exit()
 
-    def _keep_draft(self) -> None:
+    def _part(self) -> None:
+        """Leave what a session is owed before it goes off the screen."""
         for screen in self.screen_stack:
-            keep = getattr(screen, "keep_draft", None)
-            if keep is not None and screen.wanted is None:  # type: ignore[attr-defined]
-                keep(screen.composer.whole)  # type: ignore[attr-defined]
+            part = getattr(screen, "part", None)
+            if part is not None:
+                part()
 
     # ---- colours and keys ----
 

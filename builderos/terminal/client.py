@@ -27,7 +27,7 @@ __all__ = ["Client", "NoView", "View"]
 PACE_MS: Final = 33
 """Pieces come in rounds, no faster than a screen draws."""
 
-PAGE: Final = 50
+PAGE: Final = 100
 """Entries of one page of older history."""
 
 MAX_MESSAGE_BYTES: Final = 256 * 1024
@@ -253,10 +253,16 @@ class Client:
         name = self.conversation.session_id if self.conversation else ""
         return await self.call("DELETE", f"/api/sessions/{quote(name, safe='')}")
 
+    @property
+    def may_load_older(self) -> bool:
+        """Whether there is something before what is known, and it is not on its way yet."""
+        known = self.conversation
+        return known is not None and not self._is_loading and known.timeline.first_seq > 1
+
     async def load_older(self) -> None:
         """Fetch a page of what was before."""
         conversation = self.conversation
-        if conversation is None or self._is_loading or conversation.timeline.first_seq <= 1:
+        if conversation is None or not self.may_load_older:
             return
         self._is_loading = True
         try:

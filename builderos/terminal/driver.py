@@ -1,8 +1,9 @@
-"""Keyboard and screen of a terminal: Textual's driver, with four differences.
+"""Keyboard and screen of a terminal: Textual's driver, with six differences.
 
 It sleeps until a key comes, where the original wakes ten times a second. A long paste is handed over at once, not letter by
 letter. A terminal that is gone ends the program, where the original reads for ever. After SIGSTOP and SIGCONT it sets the
-terminal's mode again, where the original starts a second reader of the keyboard.
+terminal's mode again, where the original starts a second reader of the keyboard. The first picture, which is on the
+terminal already, stays there. Keys that are pressed before there is a box wait for it, where the original drops them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import termios
 import tty
 from collections.abc import Iterator
 from contextlib import suppress
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from textual import events
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+
+from builderos.terminal.first import ALTERNATE
 
 if TYPE_CHECKING:
     from builderos.terminal.app import TerminalApp
@@ -47,12 +51,25 @@ class Terminal(LinuxDriver):
         self._file = cast("Any", _Output())
         self._wake_reader, self._wake_writer = os.pipe()
         os.set_blocking(self._wake_reader, False)
-        self._is_suspended = False
+        self._is_suspended = self._is_on = False
+        self._may_read = Event()
 
     @property
     def app(self) -> TerminalApp:
         """The program."""
         return cast("TerminalApp", self._app)
+
+    def start_application_mode(self) -> None:
+        first = self.app.first
+        self._is_on = first is not None and first.is_shown
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        if first is not None and first.is_shown:
+            self.attrs_before = first.take_over()
+        self._is_on = False
+
+    def write(self, data: str) -> None:
+        if not (self._is_on and data == ALTERNATE):
+            super().write(data)
 
     def suspend_application_mode(self) -> None:
         self._is_suspended = True
@@ -75,13 +92,18 @@ class Terminal(LinuxDriver):
             mode[tty.LFLAG] = self._patch_lflag(mode[tty.LFLAG])
             mode[tty.IFLAG] = self._patch_iflag(mode[tty.IFLAG])
             termios.tcsetattr(self.fileno, termios.TCSANOW, mode)
-        self.write("\x1b[?1049h\x1b[?25l")
+        self.write(f"{ALTERNATE}\x1b[?25l")
         self._enable_bracketed_paste()
         self._enable_mouse_support()
         self.flush()
         self.app.was_stopped()
 
+    def take_keys(self) -> None:
+        """Begin to read keys: there is somebody to take them."""
+        self._may_read.set()
+
     def disable_input(self) -> None:
+        self._may_read.set()
         with suppress(OSError):
             os.write(self._wake_writer, b"x")
         super().disable_input()
@@ -95,6 +117,7 @@ class Terminal(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Read keys until `exit_event` is set or the terminal is gone."""
+        self._may_read.wait()
         parser = XTermParser(self._debug)
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         pastes = Pastes()

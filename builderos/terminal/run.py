@@ -1,4 +1,7 @@
-"""Runs the full-screen program: the connection first, and while it is made, Textual is loaded."""
+"""Runs the full-screen program: the connection first, and while it is made, Textual is loaded.
+
+Loading takes the longest, so the history is drawn before it is done (`FirstPicture`).
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,39 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from builderos.client.state import RefusedError
 from builderos.client.wire.server import Server
 from builderos.exit_status import FAILED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
 from builderos.terminal.client import Client, NoView
+from builderos.terminal.first import FirstPicture
 from builderos.terminal.keep import Keep, state_folder
 
 if TYPE_CHECKING:
     from builderos.terminal.app import TerminalApp
 
 __all__ = ["can_run", "run_terminal"]
+
+SWITCH_S: Final = 0.001
+"""How long a thread that loads or draws may keep the screen waiting."""
+
+HISTORY_S: Final = 0.5
+"""How long the history may take after the attach; then it is drawn as far as it has come."""
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+
+_LOADED: Final = (
+    "builderos.terminal.draw.layout",  # the first picture waits for it
+    "builderos.terminal.app",
+    "builderos.terminal.driver",
+    "builderos.terminal.screens.session",
+)
 
 
 def can_run(environment: Mapping[str, str]) -> bool:
@@ -59,6 +80,7 @@ def run_terminal(
         NoServerError, LinkLostError: the server cannot be reached.
         RefusedError: the key is not valid, or it does not allow this session.
     """
+    sys.setswitchinterval(SWITCH_S)
     gc.disable()  # until the first screen is drawn: what is loaded meanwhile stays
     keep = Keep(state_folder(os.environ, Path.home()), place)
     client = Client(find, keep, new_random(), new_id, wall_clock_ms, device_id, observe, history, is_own)
@@ -72,29 +94,35 @@ def run_terminal(
 
 
 async def _run(client: Client) -> str | None:
-    wire = asyncio.create_task(client.wire.run())
+    loop = asyncio.get_running_loop()
+    wire = loop.create_task(client.wire.run())
+    light = client.keep.settings().get("colours") == "light"
+    first = FirstPicture(os.environ, "ansi_light" if light else "ansi_dark")
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, first.die, number)
     try:
-        await asyncio.gather(_attached(client, wire), asyncio.to_thread(_load))
+        await asyncio.gather(_attached(client, wire, first), asyncio.to_thread(_load))
         from builderos.terminal.app import TerminalApp
         from builderos.terminal.driver import Terminal
 
-        app = TerminalApp(client, Terminal)
+        app = TerminalApp(client, Terminal, first)
         client.view = app
         wire.add_done_callback(lambda task: _ended(app, task))
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, app.call_later, app.leave)
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, app.call_later, app.leave)
         result = await app.run_async(mouse=app.has_mouse)
         if app.failure is not None:
             raise app.failure  # the command line prints it, as that of any command
         return result
     finally:
+        first.end()
         wire.cancel()
         await asyncio.gather(wire, return_exceptions=True)
 
 
-async def _attached(client: Client, wire: asyncio.Task[None]) -> None:
-    """Wait for the first attach."""
-    start = _Start()
+async def _attached(client: Client, wire: asyncio.Task[None], first: FirstPicture) -> None:
+    """Wait for the first attach, and draw what it brings."""
+    start = _Start(client)
     client.view = start
     waits = [asyncio.create_task(client.wire.attached.wait()), asyncio.create_task(start.is_refused.wait())]
     try:
@@ -103,17 +131,29 @@ async def _attached(client: Client, wire: asyncio.Task[None]) -> None:
             wire.result()
         if start.is_refused.is_set():
             raise RefusedError("refused", start.refusal)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(start.is_whole.wait(), HISTORY_S)
+        if client.conversation is not None:
+            first.show(client.conversation)
     finally:
         for task in waits:
             task.cancel()
 
 
 class _Start(NoView):
-    """Hears of a refusal before there is a screen."""
+    """Hears of a refusal, and of the history, before there is a screen."""
 
-    def __init__(self) -> None:
-        self.is_refused = asyncio.Event()
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.is_refused, self.is_whole = asyncio.Event(), asyncio.Event()
         self.refusal = ""
+        self.changed()
+
+    def changed(self) -> None:
+        conversation, follow = self._client.conversation, self._client.wire.shown
+        here = follow.position.seq if follow is not None and follow.position is not None else 0
+        if conversation is None or (conversation.agent and here >= conversation.head_seq):
+            self.is_whole.set()
 
     def refused(self, session_id: str, text: str) -> None:
         self.refusal = text
@@ -122,9 +162,8 @@ class _Start(NoView):
 
 def _load() -> None:
     """Load what takes most of a start."""
-    import builderos.terminal.app
-    import builderos.terminal.driver
-    import builderos.terminal.screens.session  # noqa: F401
+    for name in _LOADED:
+        import_module(name)
 
 
 def _ended(app: TerminalApp, task: asyncio.Task[None]) -> None:

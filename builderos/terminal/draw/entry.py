@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -17,7 +18,7 @@ from builderos.terminal.draw.lines import Segments, flat, paragraph
 from builderos.terminal.draw.tool import lasted, tool_lines
 from builderos.terminal.model.entries import AnswerEntry, Entry, LineEntry, MessageEntry, TextPart, ToolEntry
 
-__all__ = ["Drawing", "EntryLook", "Pen"]
+__all__ = ["Drawing", "EntryLook", "Pen", "Rough"]
 
 DIM: Final = Style(dim=True)
 ITALIC: Final = Style(dim=True, italic=True)
@@ -29,6 +30,9 @@ MARGIN: Final = 2
 
 FOLDED_MESSAGE: Final = 40
 """Lines of a person's message that are shown while all is folded."""
+
+KEPT: Final = 50
+"""Long texts whose Markdown is kept."""
 
 _STATES: Final = {
     "waiting": "waiting to send",
@@ -56,6 +60,16 @@ class Drawing:
     tools: dict[int, str]
 
 
+@attrs.frozen
+class Rough:
+    """A text that is drawn as plain text, until somebody takes the time for its Markdown (`flow.whole`)."""
+
+    entry_key: str
+    text: str
+    width: int
+    style: str
+
+
 @attrs.define(eq=False)
 class Pen:
     """Draws entries, and remembers how far growing texts are drawn.
@@ -64,12 +78,21 @@ class Pen:
         name_of: returns how a device is called.
         workspace: paths below it are shown relative to it.
         open_tools: the calls that a person unfolded.
+        rough: what was drawn as plain text since somebody emptied this.
     """
 
     name_of: Callable[[str | None], str]
     workspace: Callable[[], str]
     open_tools: set[str] = attrs.field(factory=set)
+    rough: dict[TextPart, Rough] = attrs.field(factory=dict)
     _flows: WeakKeyDictionary[TextPart, Flow] = attrs.field(factory=WeakKeyDictionary)
+    _whole: OrderedDict[TextPart, tuple[Rough, list[Segments]]] = attrs.field(factory=OrderedDict)
+
+    def keep(self, part: TextPart, what: Rough, lines: list[Segments]) -> None:
+        """Take the Markdown of a long text; it shows with the next drawing of its entry."""
+        self._whole[part] = what, lines
+        if len(self._whole) > KEPT:
+            self._whole.popitem(last=False)
 
     def draw(self, entry: Entry, look: EntryLook) -> Drawing:
         """Return the lines of an entry; the last one is blank."""
@@ -146,14 +169,23 @@ class Pen:
             ]
         if part.kind == "thinking":
             return paragraph(part.text, look.width, ITALIC, first=Segment("✻ ", YELLOW))
+        pad = Segment(" " * MARGIN)
+        return [[pad, *line] for line in self._markdown(part, entry, look)]
+
+    def _markdown(self, part: TextPart, entry: AnswerEntry, look: EntryLook) -> list[Segments]:
+        width = max(1, look.width - MARGIN)
+        made = Rough(entry.key, part.text, width, look.code_style)
+        known = self._whole.get(part)
+        if known is not None and known[0] == made:
+            return known[1]
         flow = self._flows.pop(part, None) or Flow()
         if entry.status == "running":
             self._flows[part] = flow  # of an answer that has ended only the layout keeps the lines
         ended = entry.status != "running" or part is not entry.parts[-1]
-        pad = Segment(" " * MARGIN)
-        width = max(1, look.width - MARGIN)
         lines = flow.lines(part.text, width, cuts=part.cuts, ended=ended, style=look.code_style)
-        return [[pad, *line] for line in lines]
+        if ended and flow.is_rough:
+            self.rough[part] = made
+        return lines
 
 
 def _line(line: LineEntry, width: int) -> list[Segments]:

@@ -1,42 +1,63 @@
 """Markdown that grows. What stands is drawn once; only the block that is still being written is drawn again.
 
-A long block without an end is drawn as plain text, which can be continued at its last line. So the cost of a piece does
-not grow with the length of the answer.
+What would hold up the screen is drawn as plain text, which can be continued at its last line. So the cost of a piece does
+not grow with the length of the answer. Once such a text has ended, `whole` gives its Markdown, for a thread.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import attrs
-from markdown_it import MarkdownIt
 from rich.segment import Segment
 
 from builderos.terminal.draw.lines import Segments, clean, spans
 from builderos.terminal.draw.rendering import markdown_lines
 
-__all__ = ["Flow"]
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+__all__ = ["Flow", "whole"]
 
 LONG: Final = 3_000
-"""Characters of an open block that are still drawn as Markdown."""
+"""Characters of an open block that are still drawn as Markdown, again with each piece."""
 
-HUGE: Final = 300_000
-"""Characters of a block that stays plain for good: to lay it out would hold up the screen."""
+LONG_ENDED: Final = 6_000
+"""Characters that are drawn as Markdown at once, since they are drawn only once: 10 to 40 ms."""
 
-_parser = MarkdownIt("commonmark").enable("table").enable("strikethrough")
+PARSED: Final = 20_000
+"""Characters in which the end of a block is looked for."""
+
+HUGE: Final = 500_000
+"""Characters that stay plain for good."""
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # takes time to load
+
+    return MarkdownIt("commonmark").enable("table").enable("strikethrough")
+
+
+def whole(text: str, width: int, style: str) -> list[Segments]:
+    """Return the lines of a text that has ended, all of it as Markdown. May take seconds; safe in a thread."""
+    return Flow(is_patient=True).lines(text, width, cuts=0, ended=True, style=style)
 
 
 @attrs.define(eq=False)
 class _Growing:
-    """Plain text that is wrapped as it comes."""
+    """Plain text that is wrapped as it comes. `taken`: characters, as they came."""
 
     width: int
+    taken: int = 0
     text: str = ""
     lines: list[Segments] = attrs.field(factory=list)
     _last: int = 0
 
     def grow(self, more: str) -> None:
-        self.text += more
+        self.taken += len(more)
+        self.text += clean(more)
         if self.lines:
             self.lines.pop()
         for start, end in spans(self.text, self.width, self._last):
@@ -46,21 +67,33 @@ class _Growing:
 
 @attrs.define(eq=False)
 class Flow:
-    """The drawing of one block of text."""
+    """The drawing of one block of text.
 
+    Attributes:
+        is_patient: only what is huge stays plain.
+    """
+
+    is_patient: bool = False
     _width: int = 0
     _cuts: int = 0
     _style: str = ""
     _frozen: list[Segments] = attrs.field(factory=list)
+    _has_plain: bool = False
     _upto: int = 0
+    _tried: int = 0
     _growing: _Growing | None = None
     _open: list[Segments] = attrs.field(factory=list)
     _seen: tuple[int, bool] = (-1, False)
 
+    @property
+    def is_rough(self) -> bool:
+        """Whether something is drawn as plain text although it may be Markdown."""
+        return not self.is_patient and (self._has_plain or self._growing is not None)
+
     def lines(self, text: str, width: int, *, cuts: int, ended: bool, style: str) -> list[Segments]:
         """Return the lines of `text`, which begins with what it was before unless `cuts` grew."""
         if (width, cuts, style) != (self._width, self._cuts, self._style) or len(text) < self._seen[0]:
-            self.__init__(width, cuts, style)  # type: ignore[misc]
+            self.__init__(self.is_patient, width, cuts, style)  # type: ignore[misc]
         if self._seen != (len(text), ended):
             self._seen = (len(text), ended)
             self._take(text, ended)
@@ -68,33 +101,56 @@ class Flow:
         return _joined(self._frozen, open_)
 
     def _take(self, text: str, ended: bool) -> None:
-        growing = self._growing
-        if growing is None or "\n\n" in text[self._upto + len(growing.text) - 1 :]:
+        if self._may_freeze(text, ended):
             self._freeze(text)
-        safe = clean(text[self._upto :])
-        if len(safe) <= (HUGE if ended else LONG):
+        rest = len(text) - self._upto
+        if rest <= self._most(LONG_ENDED if ended else LONG):
             self._growing = None
-            self._open = markdown_lines(safe, self._width, self._style)
+            self._open = markdown_lines(clean(text[self._upto :]), self._width, self._style)
             return
-        if self._growing is None or not safe.startswith(self._growing.text):
+        if self._growing is None:
             self._growing = _Growing(self._width)
-        self._growing.grow(safe[len(self._growing.text) :])
+        self._growing.grow(text[self._upto + self._growing.taken :])
+
+    def _most(self, characters: int) -> int:
+        return HUGE if self.is_patient else characters
+
+    def _may_freeze(self, text: str, ended: bool) -> bool:
+        """Return whether it is worth looking for the end of a block. In a long one that is done ever more rarely."""
+        rest = len(text) - self._upto
+        if text.find("\n", self._upto) < 0:
+            return False
+        if self.is_patient or rest <= LONG:
+            return True
+        if ended or rest > PARSED or 10 * rest < 11 * self._tried:
+            return False
+        return text.find("\n\n", self._upto + max(0, self._tried - 1)) >= 0
 
     def _freeze(self, text: str) -> None:
         """Draw for good what stands before the last block."""
         rest = text[self._upto :]
         begins = [
             token.map[0]
-            for token in _parser.parse(rest)
+            for token in _parser().parse(rest)
             if token.level == 0 and token.map and token.nesting >= 0
         ]
+        self._tried = len(rest)
         if len(begins) < 2:
             return
         lines = rest.split("\n")
         done = "\n".join(lines[: begins[-1]]) + "\n"
-        self._frozen = _joined(self._frozen, markdown_lines(clean(done), self._width, self._style))
+        self._frozen = _joined(self._frozen, self._drawn(done))
         self._upto += len(done)
+        self._tried = 0
         self._growing = None
+
+    def _drawn(self, done: str) -> list[Segments]:
+        if len(done) <= self._most(LONG_ENDED):
+            return markdown_lines(clean(done), self._width, self._style)
+        self._has_plain = True
+        plain = _Growing(self._width)
+        plain.grow(done.rstrip("\n"))
+        return plain.lines
 
 
 def _joined(above: list[Segments], below: list[Segments]) -> list[Segments]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import re
+import threading
 from io import StringIO
 from typing import Final
 
@@ -10,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.segment import Segment
 from rich.theme import Theme
 
-from builderos.terminal.draw.lines import Segments, clean
+from builderos.terminal.draw.lines import Segments, clean, paragraph
 
 __all__ = ["code_lines", "lines_of", "markdown_lines"]
 
@@ -33,8 +34,20 @@ _LOOK: Final = Theme(
 )
 
 
-@lru_cache(maxsize=1)
+_PROSE: Final = re.compile(r"(?!\d+[.)]|[-+#=])[^\s`*_~\[\]<>&|\\](?:[^\s`*_~\[\]<>&|\\]| (?! ))*")
+"""One line that is the same as Markdown and as plain text."""
+
+_own = threading.local()
+
+
 def _console() -> Console:
+    """Return this thread's own: a thread that draws something long holds up no other one."""
+    if not hasattr(_own, "console"):
+        _own.console = _made()
+    return _own.console  # type: ignore[no-any-return]
+
+
+def _made() -> Console:
     return Console(
         file=StringIO(),
         width=80,
@@ -50,6 +63,9 @@ def _console() -> Console:
 
 def markdown_lines(text: str, width: int, code_style: str) -> list[Segments]:
     """Return Markdown as lines, without blank lines before and after."""
+    prose = text.lstrip("\n").rstrip(" \n")
+    if _PROSE.fullmatch(prose):
+        return paragraph(prose, width)
     from builderos.terminal.draw.markdown import Page  # takes time to load
 
     return _trimmed(lines_of(Page(text, code_theme=code_style, hyperlinks=False), width))

@@ -12,10 +12,11 @@ from textual.screen import Screen
 
 from builderos.terminal.draw.entry import Pen
 from builderos.terminal.draw.lines import flat
-from builderos.terminal.model.entries import AnswerEntry, LineEntry, MessageEntry, Note
+from builderos.terminal.model.entries import AnswerEntry
 from builderos.terminal.screens import commands, typed
 from builderos.terminal.screens.files import HINT, Files
 from builderos.terminal.screens.find import Finder
+from builderos.terminal.screens.unread import UnreadLine
 from builderos.terminal.widgets.bar import Bar, Pending, pending_text, status_text, working_text
 from builderos.terminal.widgets.completions import Completions
 from builderos.terminal.widgets.composer import Composer
@@ -36,6 +37,9 @@ TYPING_S: Final = 1.5
 
 MAX_DRAFT: Final = 64 * 1024
 """Characters of an unsent text that is kept."""
+
+READ_S: Final = 1.0
+"""What is at the end of the screen counts as read after this, as in the web client: each time is written down."""
 
 LAG_S: Final = 1.0
 """How long a lag lasts before it is shown."""
@@ -81,10 +85,11 @@ class SessionScreen(Screen[None]):
         self.wanted: Callable[[str], None] | None = None
         self._drawn = -1
         self._pressed: tuple[str, float] = ("", 0.0)
-        self._ticking = self._is_warm = False
+        self._ticking = self._is_warm = self._is_reading = False
         self._behind_since = 0.0
-        self._unread_from: int | None = None
+        self._unread = UnreadLine(client, self.conversation)
         self._draft: str | None = None
+        self._title = ""
 
     def compose(self) -> Any:
         yield self.transcript
@@ -104,10 +109,17 @@ class SessionScreen(Screen[None]):
         self.composer.focus()
         self.transcript.set_look(code_style=self.app.code_style)
         self.changed()
+        self.call_after_refresh(self.app.take_keys)
 
     def on_screen_resume(self) -> None:
         self._focus_question()
         self.changed()
+
+    def part(self) -> None:
+        """Leave what is read and what is typed with the session."""
+        self._mark_read()
+        if self.wanted is None:
+            self.keep_draft(self.composer.whole)
 
     def keep_draft(self, text: str) -> None:
         """Leave an unsent text with the session, for the next device."""
@@ -122,7 +134,7 @@ class SessionScreen(Screen[None]):
         conversation = self.conversation
         if conversation.version != self._drawn:
             self._drawn = conversation.version
-            self._mark_unread()
+            self._unread.draw(self.seen)
             self.transcript.sync()
             self.pending.say(pending_text(conversation))
             self._ask()
@@ -148,10 +160,10 @@ class SessionScreen(Screen[None]):
         wire = self.client.wire
         behind = self._lag(wire.behind)
         self.status.say(status_text(self.conversation, wire.state, behind, observes=self.client.observe))
-        title = self.conversation.title or self.conversation.session_id
-        self.composer.border_title = Content(
-            flat(typed.label(self) or title)[:80]
-        )  # a plain str would be markup
+        title = flat(typed.label(self) or self.conversation.title or self.conversation.session_id)[:80]
+        if title != self._title:  # the box is drawn again
+            self._title = title
+            self.composer.border_title = Content(title)  # a plain str would be markup
 
     def _lag(self, behind: int) -> int:
         """Return how far we are behind once that has lasted."""
@@ -163,28 +175,6 @@ class SessionScreen(Screen[None]):
             self._behind_since = now
             self.set_timer(LAG_S, self._draw_bars)
         return behind if now - self._behind_since >= LAG_S else 0
-
-    def _mark_unread(self) -> None:
-        """Draw a line above what came since a person last read."""
-        conversation = self.conversation
-        if self._unread_from is None and conversation.agent:
-            self._unread_from = conversation.read_seq
-        if not self._unread_from or "unread" in self.seen:
-            return
-        here = self.client.wire.shown.position if self.client.wire.shown is not None else None
-        if here is None or here.seq < conversation.head_seq:
-            return  # what was missed is still coming
-        for entry in conversation.timeline.entries:
-            if self._unread_from < entry.seq <= conversation.head_seq and not (
-                isinstance(entry, MessageEntry) and entry.device_id == conversation.me
-            ):
-                self.seen.add("unread")
-                if entry.seq > conversation.timeline.first_seq:
-                    note = Note("unread", LineEntry("unread", "new"), entry.seq)
-                    note.place = entry.place - 0.01
-                    conversation.timeline.insert(note)
-                break
-        self._unread_from = 0
 
     @property
     def seen(self) -> set[str]:
@@ -258,15 +248,24 @@ class SessionScreen(Screen[None]):
         if event.text:
             self.composer.insert(event.text)
 
+    def on_transcript_shown(self) -> None:
+        self.app.release()
+
     def on_transcript_top_seen(self) -> None:
-        self.run_worker(self.client.load_older(), exclusive=True, group="older", exit_on_error=False)
+        if self.client.may_load_older:
+            self.run_worker(self.client.load_older(), group="older", exit_on_error=False)
 
     def on_transcript_end_seen(self) -> None:
-        if self.app.app_focus:
-            self.client.mark_read()
+        if not self._is_reading and self.app.app_focus:
+            self._is_reading = True
+            self.set_timer(READ_S, self._mark_read)
 
     def on_app_focus(self) -> None:
-        if self.transcript.follows:
+        self.on_transcript_end_seen()
+
+    def _mark_read(self) -> None:
+        self._is_reading = False
+        if self.transcript.follows and self.app.app_focus:
             self.client.mark_read()
 
     # ---- keys ----

@@ -82,6 +82,7 @@ class SessionsScreen(Screen[None]):
         self.search.focus()
         self.client.wire.watch()
         self.changed()
+        self.call_after_refresh(self.app.take_keys)
 
     def load(self) -> None:
         """Fetch the list."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from time import monotonic
 from typing import Final
 
+from rich.style import Style
 from textual import events
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
+from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from builderos.terminal.draw.entry import EntryLook, Pen
+from builderos.terminal.draw.flow import whole
 from builderos.terminal.draw.layout import Layout
 from builderos.terminal.model.entries import Entry
 from builderos.terminal.model.timeline import Timeline
@@ -20,6 +25,13 @@ __all__ = ["Transcript"]
 ROUNDS: Final = 8
 """Times that the window is settled again because an entry in it had another height."""
 
+AHEAD: Final = 10
+"""Windows above which the beginning of what is known is close: what is before should be there when it is needed."""
+
+REST_S: Final = 0.1
+LATEST_S: Final = 1.0
+"""Long texts are drawn once nothing else was for so long, or after that time."""
+
 
 class Transcript(ScrollView, can_focus=False):
     """Follows the end until a person scrolls away from it."""
@@ -28,8 +40,14 @@ class Transcript(ScrollView, can_focus=False):
     Transcript { height: 1fr; padding: 0 1; overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1; }
     """
 
+    virtual_size = Reactive(Size(0, 0))
+    """The whole conversation. Textual's own lays the whole screen out again, for each line that comes."""
+
+    class Shown(Message):
+        """There is something to draw."""
+
     class TopSeen(Message):
-        """The beginning of what is known came into view."""
+        """The beginning of what is known is in view, or close."""
 
     class EndSeen(Message):
         """The end is on the screen."""
@@ -38,7 +56,9 @@ class Transcript(ScrollView, can_focus=False):
         super().__init__()
         self.layout_of = Layout(timeline, pen)
         self.follows = True
-        self._settling = False
+        self._settling = self._refining = self._is_shown = False
+        self._synced_at = 0.0
+        self._style = Style.null()
         self._code_style, self._unfolded = "ansi_dark", False
 
     @property
@@ -59,6 +79,7 @@ class Transcript(ScrollView, can_focus=False):
 
     def sync(self) -> None:
         """Take what changed in the conversation."""
+        self._synced_at = monotonic()
         height = self.scrollable_content_region.height
         if height <= 0:
             return
@@ -76,6 +97,28 @@ class Transcript(ScrollView, can_focus=False):
             if not layout.settle(y - height, y + 2 * height):
                 break
         self._put(y)
+        if not self._is_shown:
+            self._is_shown = True
+            self.post_message(self.Shown())
+        if layout.pen.rough and not self._refining:
+            self._refining = True
+            self.run_worker(self._refine(), exit_on_error=False)
+
+    async def _refine(self) -> None:
+        """Draw the Markdown of long texts in a thread, the newest first; until then they show as plain text."""
+        pen = self.layout_of.pen
+        try:
+            while pen.rough:
+                latest = monotonic() + LATEST_S
+                while (rest_s := min(latest, self._synced_at + REST_S) - monotonic()) > 0:  # noqa: ASYNC110 - a pause
+                    await asyncio.sleep(rest_s)
+                part, rough = pen.rough.popitem()
+                lines = await asyncio.to_thread(whole, rough.text, rough.width, rough.style)
+                pen.keep(part, rough, lines)
+                self.layout_of.forget(rough.entry_key)
+                self.sync()
+        finally:
+            self._refining = False
 
     def _put(self, y: int) -> None:
         self._settling = True
@@ -83,12 +126,15 @@ class Transcript(ScrollView, can_focus=False):
             size = Size(self.scrollable_content_region.width, self.layout_of.total)
             if size != self.virtual_size:
                 self.virtual_size = size
+                self._scroll_update(size)
             self.scroll_target_y = self.scroll_y = y
         finally:
             self._settling = False
         self.refresh()
         if self.follows:
             self.post_message(self.EndSeen())
+        elif y < AHEAD * self.size.height:
+            self.post_message(self.TopSeen())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -96,8 +142,6 @@ class Transcript(ScrollView, can_focus=False):
             return
         height = self.scrollable_content_region.height
         self.follows = round(new_value) >= self.layout_of.total - height
-        if new_value < height:
-            self.post_message(self.TopSeen())
         self.sync()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -127,10 +171,14 @@ class Transcript(ScrollView, can_focus=False):
         self.follows = True
         self.sync()
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        self._style = self.rich_style  # costs more than a line
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
         line = self.layout_of.line(y + self.scroll_offset.y)
         width = self.scrollable_content_region.width
-        return Strip(line).crop_extend(0, width, self.rich_style).apply_style(self.rich_style)
+        return Strip(line).crop_extend(0, width, self._style).apply_style(self._style)
 
     def on_click(self, event: events.Click) -> None:
         found = self.layout_of.tool_at(event.y + self.scroll_offset.y)

@@ -123,7 +123,7 @@ async def test_a_hang_up_ends_it_and_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_start_loads_neither_trio_nor_what_it_does_not_need() -> None:
-    unwanted = ("trio", "trio_websocket", "segno", "urllib.request", "rich.markdown")
+    unwanted = ("trio", "trio_websocket", "segno", "urllib.request", "rich.markdown", "markdown_it")
     script = (
         "import sys, builderos.commands.session, builderos.terminal.run as run; run._load();"
         f"print([one for one in {unwanted} if one in sys.modules])"
