@@ -6,8 +6,9 @@ the server is gone; its hubs keep running. With `--exec` (macOS, where a fork wi
 program of its own.
 
 Once it has forked a hub of some kind of agent and has nothing to do, it imports what that agent needs, so that the next
-hub of the kind has it at once and shares its pages. If no hub has lived for a while, it begins again as a fresh process
-under the same id.
+hub of the kind has it at once and shares its pages. It says when it begins with that and when it is done: on a loaded
+machine an import takes long, and the server must not take it for dead. If no hub has lived for a while, it begins again
+as a fresh process under the same id.
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ PRELOAD_AFTER_S = 1.5
 
 FORGET_AFTER_S = 600.0
 """How long no hub lives until imported modules are given up."""
+
+BUSY, FREE = b'{"busy":true}\n', b'{"busy":false}\n'
+"""What it says, beside its answers."""
 
 _ANSWER_BYTES = 4096
 
@@ -107,7 +111,9 @@ def _read(lines: LineBuffer, modules: _Modules) -> bytes:
         if select.select([0], [], [], limit_s)[0]:
             return os.read(0, 65536)
         if modules.wanted:
+            os.write(1, BUSY)
             modules.load_next()
+            os.write(1, FREE)
         elif modules.loaded and not _hubs and not lines.pending:
             os.chdir(_ROOT)
             os.execv(sys.executable, sys.orig_argv)

@@ -24,6 +24,9 @@ __all__ = ["ForkServer"]
 ANSWER_S = 8.0
 """How long an answer may take: the fork server gives a hub 5 s, and its own import takes up to 1 s."""
 
+BUSY_S = 60.0
+"""The same while it imports what later hubs need. That takes 0.6 s of a processor, and many times that of a busy one."""
+
 END_S = 2.0
 """How long it has to end by itself once its stdin is closed."""
 
@@ -53,6 +56,8 @@ class ForkServer:
     log: Path
     by_exec: bool
     _process: subprocess.Popen[bytes] | None = None
+    _heard: bytes = b""
+    """What it said and nobody has read."""
 
     @property
     def pid(self) -> int | None:
@@ -79,6 +84,7 @@ class ForkServer:
     def close(self) -> None:
         """Let it end; hubs keep running. Idempotent."""
         process, self._process = self._process, None
+        self._heard = b""
         if process is None:
             return
         assert process.stdin is not None
@@ -129,14 +135,20 @@ class ForkServer:
                 view = view[process.stdin.write(view) :]
         except BrokenPipeError:
             raise _ForkServerGone(received=False) from None
-        held = b""
-        while not held.endswith(b"\n"):
+        while True:
+            said, end, left = self._heard.partition(b"\n")
+            if end:
+                self._heard = left
+                busy = orjson.loads(said).get("busy")
+                if busy is None:
+                    return said
+                deadline = time.monotonic() + (BUSY_S if busy else ANSWER_S)
+                continue
             readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             data = os.read(process.stdout.fileno(), 65536) if readable else b""
             if not data:
                 raise _ForkServerGone(received=True)
-            held += data
-        return held
+            self._heard += data
 
 
 def _answered(line: bytes) -> int:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import orjson
 import pytest
 import trio
 
+from actors.hubs.fork_server import ForkServer
 from bridgehub.protocol.codec import encode
 from bridgehub.protocol.process_tree import kill_tree
 from tests.actors.hub_folder import HUB, ROOT, on_linux, until_dead
@@ -24,6 +29,19 @@ PROGRAM = """
 import sys
 import bridgehub.fork_server as server
 server.PRELOAD_AFTER_S, server.FORGET_AFTER_S = 0.0, 0.05
+sys.exit(server.main([]))
+"""
+
+SLOW = """
+import sys
+from pathlib import Path
+import bridgehub.fork_server as server
+
+def preload(kind):
+    Path(sys.argv[1], "begun").touch()
+    Path(sys.argv[1], "goes-on").read_bytes()
+
+server.PRELOAD_AFTER_S, server.preload = 0.0, preload
 sys.exit(server.main([]))
 """
 
@@ -44,7 +62,9 @@ class Server:
         assert self.process.stdout is not None
         self.process.stdin.write(encode(spec))
         self.process.stdin.flush()
-        return int(orjson.loads(self.process.stdout.readline())["pid"])
+        while "pid" not in (said := orjson.loads(self.process.stdout.readline())):
+            pass  # it imports
+        return int(said["pid"])
 
 
 @pytest.fixture
@@ -72,6 +92,47 @@ async def test_the_second_hub_of_a_kind_has_its_modules(server: Server) -> None:
         await until(lambda: has_sdk(server.process.pid))
         assert len(os.listdir(f"/proc/{server.process.pid}/task")) == 1, "a fork takes one thread along"
         assert has_sdk(server.start(1, "claude"))
+
+
+async def test_an_import_that_takes_long_is_not_taken_for_a_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "goes-on")
+    command, waits = [sys.executable, "-c", SLOW, str(tmp_path)], threading.Event()
+
+    def launch(self: ForkServer) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+
+    def select_noting(reading: Any, writing: Any, failing: Any, limit_s: float) -> Any:
+        if limit_s > 1:
+            waits.set()
+        return select.select(reading, writing, failing, limit_s)
+
+    monkeypatch.setattr(ForkServer, "_launch", launch)
+    fork_server = ForkServer(tmp_path / "log", by_exec=False)
+    started: list[int] = []
+    try:
+        with trio.fail_after(60):
+            first = make_spec(tmp_path / "0", f"{HUB}-0", kind="echo")
+            await trio.to_thread.run_sync(fork_server.start_hub, first)
+            await until((tmp_path / "begun").exists)
+            monkeypatch.setattr("actors.hubs.fork_server.ANSWER_S", 0.0)
+            monkeypatch.setattr("actors.hubs.fork_server.select", SimpleNamespace(select=select_noting))
+            async with trio.open_nursery() as nursery:
+
+                @nursery.start_soon
+                async def start() -> None:
+                    second = make_spec(tmp_path / "1", f"{HUB}-1", kind="echo")
+                    started.append(await trio.to_thread.run_sync(fork_server.start_hub, second))
+
+                await until(waits.is_set)
+                monkeypatch.setattr("actors.hubs.fork_server.ANSWER_S", 60.0)
+                (tmp_path / "goes-on").write_bytes(b"")
+            assert started
+    finally:
+        for number in range(2):
+            kill_tree(f"{HUB}-{number}")
+        await trio.to_thread.run_sync(fork_server.close)
 
 
 async def test_modules_are_given_up_once_no_hub_lives(server: Server) -> None:
