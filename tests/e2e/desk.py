@@ -12,13 +12,24 @@ from tests.e2e.agents import Agents
 from tests.standin.anthropic import standin_env
 from tests.support.server import ROOT
 
-__all__ = ["CLAUDE", "READY", "READY_ASKING", "claude_env", "install_hook"]
+__all__ = ["CLAUDE", "CODEX_READY", "QUIET", "READY", "READY_ASKING", "claude_env", "install_hook"]
 
 READY = "/effort"
 """What Claude Code shows once it takes keys."""
 
 READY_ASKING = "for shortcuts"
 """The same in the mode that asks."""
+
+QUIET = """
+[tui]
+screen_reader_detection_done = true
+[notice.model_migrations]
+"gpt-5.5" = "gpt-6-sol"
+"""
+"""Codex's own settings without its first questions."""
+
+CODEX_READY = "default ·"
+"""What Codex shows below its prompt once it takes keys: the model and the folder."""
 
 CLAUDE = str(Path(claude_agent_sdk.__file__).parent / "_bundled" / "claude")
 

@@ -15,6 +15,8 @@ import trio
 
 from builderos.commands.resume import program_of
 from tests.e2e.agents import ASKING, START_S, Agents, begin, end_of, open_agents
+from tests.e2e.desk import CODEX_READY as READY
+from tests.e2e.desk import QUIET
 from tests.e2e.world import all_events, open_http
 from tests.standin.openai import codex_env
 from tests.standin.rig import POLL_S, eventually
@@ -22,19 +24,7 @@ from tests.support.device import Device
 from tests.support.server import ROOT
 from tests.support.tui import Tui, open_tui
 
-QUIET = """
-[tui]
-screen_reader_detection_done = true
-[notice.model_migrations]
-"gpt-5.5" = "gpt-6-sol"
-"""
-"""Codex's own settings without its first questions."""
-
 CODEX = str(program_of("codex", None))
-
-READY = "default ·"
-"""What the terminal shows below its prompt once it takes keys: the model and the folder."""
-
 
 DIALOG = ("Would you like to run", "Yes, proceed", "No, and tell Codex", "enter to confirm")
 """Parts of the terminal's question. It draws only what has changed, so one of them may be broken."""

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.desk_interleave import run_rounds
 
 
-async def test_no_word_of_either_side_is_missing_from_what_the_agent_sees(place: Path) -> None:
-    await run_rounds(place, count=2, seed=3)
+@pytest.mark.parametrize(("agent", "seeds"), [("claude", (3, 4)), ("codex", (3, 4))])
+async def test_no_word_of_either_side_is_missing_from_what_the_agent_sees(
+    place: Path, agent: str, seeds: tuple[int, ...]
+) -> None:
+    await run_rounds(place, seeds, agent)

@@ -46,13 +46,13 @@ class Seen:
 
     @property
     def user_texts(self) -> tuple[str, ...]:
-        """What a person said, oldest first; the program's own reminders are left out."""
+        """What a person said, oldest first; the program's own reminders are left out, not those of ours."""
         return tuple(
             text
             for message in self.body.get("messages", ())
             if message.get("role") == "user"
             for text in _texts(message.get("content"))
-            if not text.lstrip().startswith("<")
+            if not text.lstrip().startswith("<") or text.startswith("<said-elsewhere>")
         )
 
     @property
