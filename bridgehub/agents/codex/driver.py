@@ -25,7 +25,6 @@ from bridgehub.agents.codex.errors import (
 )
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.live.sockets import socket_of
-from bridgehub.agents.codex.own_calls import OwnCall, own_call
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.session import CodexSession
@@ -48,6 +47,7 @@ from bridgehub.agents.codex.thread_settings import (
     refused_mode,
 )
 from bridgehub.agents.codex.translate.outcome import NOT_SIGNED_IN, failed
+from bridgehub.agents.codex.turn import OwnCall, own_call
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn

@@ -31,9 +31,9 @@ from bridgehub.agents.codex.errors import (
 )
 from bridgehub.agents.codex.folder import FolderWords
 from bridgehub.agents.codex.live.sockets import daemon_socket, join_program, socket_of, start_listening
-from bridgehub.agents.codex.modes import approval_and_sandbox
 from bridgehub.agents.codex.program import Program, start_program
 from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.rights import approval_and_sandbox
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import History
 from bridgehub.protocol.process_tree import MARKER

@@ -14,10 +14,10 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.codex.modes import mode_in_force
-from bridgehub.agents.codex.own_calls import COMMANDS
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.start import StartSettings
+from bridgehub.agents.codex.turn import COMMANDS
+from bridgehub.agents.rights import mode_in_force
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 
 __all__ = ["PLAN_MODE", "ThreadSettings", "offer_of", "own_efforts", "refused_mode"]

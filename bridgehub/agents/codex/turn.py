@@ -1,15 +1,19 @@
-"""The running turn of a Codex thread: what is known of it, and what Codex reports of it as events."""
+"""The running turn of a Codex thread: what is known of it, and what Codex reports of it as events.
+
+Some messages are commands of Codex's own terminal. Sent as text, they would only be words for the model, so each starts
+its turn by a method of its own.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import attrs
 import trio
 
 from bridgehub.agents.base import Sink
 from bridgehub.agents.codex.live.elsewhere import said_by_others, said_in
-from bridgehub.agents.codex.own_calls import OwnCall
 from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.events import CodexTranslator
 from bridgehub.agents.codex.translate.gauge import CodexGauge
@@ -21,13 +25,48 @@ from bridgehub.desk.records import DESK
 from bridgehub.protocol.desk_events import PersonSaid
 from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
 
-__all__ = ["CodexTurn", "SteeredMessage"]
+__all__ = ["COMMANDS", "CodexTurn", "OwnCall", "SteeredMessage", "own_call"]
 
 AGENTS_BEGIN_S = 5.0
 """How long a finished turn waits for an agent that was started and has not begun, seconds; 0.01 s seen."""
 
 AGENTS_STOP_S = 2.0
 """How long the agents of a failed or stopped turn may take to end, seconds. Then the program is closed with them."""
+
+COMMANDS = (
+    {"name": "compact", "description": "Sum the conversation up to make room.", "argument_hint": ""},
+    {
+        "name": "review",
+        "description": "Review the changes that are not committed, or what the words after it say.",
+        "argument_hint": "[instructions]",
+    },
+)
+"""The commands in the form of Codex's offer."""
+
+
+@attrs.frozen
+class OwnCall:
+    """A method of Codex that starts a turn. `item`: the kind of the first item by which Codex shows that it has begun."""
+
+    method: str
+    params: dict[str, Any]
+    item: str
+
+
+def own_call(content: str) -> OwnCall | None:
+    """Return the call that a message stands for if it is a command. None if it is text for the model."""
+    word, _, rest = content.strip().partition(" ")
+    if word == "/compact" and not rest:
+        return OwnCall("thread/compact/start", {}, "contextCompaction")
+    if word == "/review":
+        instructions = rest.strip()
+        target = (
+            {"type": "custom", "instructions": instructions}
+            if instructions
+            else {"type": "uncommittedChanges"}
+        )
+        return OwnCall("review/start", {"target": target, "delivery": "inline"}, "enteredReviewMode")
+    return None
 
 
 @attrs.define(eq=False)
