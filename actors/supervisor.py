@@ -23,7 +23,7 @@ from actors.recovery import end_failed_session, end_hubs
 from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
-from actors.session.snapshot import restore
+from actors.session.snapshot import has_work, restore
 from actors.tail import Listener, SessionProblem, Tail
 from bridgehub.protocol.errors import unwrap
 from storage.errors import Fenced, SessionMissing, StorageError
@@ -213,7 +213,7 @@ class Supervisor:
         record = await self._deps.catalog.get(child.session_id)
         if record is None:
             raise SessionMissing(child.session_id)
-        if record.summary is not None and record.summary.unfinished and child.failed_at is None:
+        if child.failed_at is None and has_work(record):
             raise SessionBusy(child.session_id)
 
     @property

@@ -19,7 +19,7 @@ from actors.tail import ToolOutputs
 from bridgehub.desk.records import DeskMark, Where
 from storage.records import SessionRecord, Summary
 
-__all__ = ["restore", "summary", "view"]
+__all__ = ["has_work", "restore", "summary", "view"]
 
 
 @attrs.define
@@ -92,8 +92,17 @@ def summary(state: SessionState) -> Summary:
 
 def _is_unfinished(state: SessionState) -> bool:
     """Tell whether a server that starts must look after the session without being asked."""
-    waits = state.turn is not None or state.next_waiting() is not None
-    return waits or state.undo is not None or bool(state.background)
+    return _is_at_work(state) or bool(state.background)
+
+
+def _is_at_work(state: SessionState) -> bool:
+    return state.turn is not None or state.next_waiting() is not None or state.undo is not None
+
+
+def has_work(record: SessionRecord) -> bool:
+    """Tell whether a turn runs, a message waits or an undo is not done; a task in the background does not count."""
+    kept = record.summary
+    return kept is not None and kept.unfinished and _is_at_work(restore(record))
 
 
 def _shown(state: SessionState) -> bytes:

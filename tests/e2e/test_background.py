@@ -56,6 +56,20 @@ async def test_it_is_stopped_by_any_device(shared: Shared, sid: str) -> None:
         assert (await device.wait_for("rejected"))["code"] == "nothing_to_interrupt"
 
 
+async def test_a_session_goes_with_its_tasks(shared: Shared, sid: str) -> None:
+    """`DELETE` ends them; only a turn keeps a session."""
+    async with shared.device() as device, open_http(shared) as http:
+        await device.attach(sid, agent="echo")
+        await device.ask(sid, "/background 900")
+        await device.send(sid, "/hang", message_id="hang")
+        await device.wait_for("delivery", state="consumed", message_id="hang")
+        assert (await http.delete(f"/api/sessions/{sid}")).status_code == 409
+        await device.say("interrupt", session_id=sid)
+        await device.wait_for("interrupted", session_id=sid)
+        assert (await http.delete(f"/api/sessions/{sid}")).status_code == 200
+        assert (await http.get(f"/api/sessions/{sid}/messages")).status_code == 404
+
+
 async def test_what_happens_while_the_server_is_away_is_in_the_journal(place: Path) -> None:
     async with open_server(place) as server:
         async with server.device() as device:
