@@ -260,7 +260,7 @@ async def attach(
         work = SessionWork(find, follow.session_id, lambda text: terminal.put(text), is_tty)
         scope, steering = nursery.cancel_scope, Steering()
         terminal = _Terminal(find, follow, screen, sys.stdout, new_id, is_tty, scope, work, steering, clock)
-        follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost)
+        follower = Follower(find, follow, chance, terminal.on_frame, terminal.on_lost, looks=True)
         await nursery.start(terminal.run_signals)
         try:
             await nursery.start(terminal.run_follower, follower)

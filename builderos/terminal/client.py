@@ -186,6 +186,7 @@ class Client:
             self._waiting[message_id] = message
             conversation.wait(message_id, text, self._at(), not_before or "")
             self.wire.message(follow, message_id, text, not_before=not_before, mode=mode, files=files)
+            self.wire.look()
         except OverflowError as error:
             self._forget(message_id)
             self.view.say(f"Not sent: {error}.")
@@ -207,6 +208,7 @@ class Client:
     def act(self, kind: str, **fields: Any) -> bool:
         """Give a command about the open session; say it if that is not possible now."""
         went_out = self.wire.act(kind, **fields)
+        self.wire.look()
         if not went_out:
             self.view.say("Not connected at the moment.")
         return went_out

@@ -357,3 +357,22 @@ def trio_error() -> Exception:
     from actors.errors import ShuttingDown
 
     return ShuttingDown()
+
+
+async def test_the_app_counts_as_looking_for_a_minute_and_only_while_connected(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_world() as world:
+        world.fakes.on_command = talk("hi")
+        async with world.signed_in() as line:
+            await line.say(my("hello"))
+            await line.exchange()
+            watchers = world.fakes.attention.watchers
+            assert len(watchers(SESSION_ALIAS)) == 1
+            world.fakes.now_ms += 60_000
+            assert watchers(SESSION_ALIAS) == []
+            await line.say(my("again"))
+            await line.exchange()
+            assert len(watchers(SESSION_ALIAS)) == 1
+            await line.close()
+        assert watchers(SESSION_ALIAS) == []

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.builderos.terminal import open_terminal
 from tests.storage.stores import until
 from tests.support.server import open_server
 
@@ -79,6 +80,21 @@ async def test_a_program_is_told_of_a_request_and_of_its_end(tmp_path: Path) -> 
             asked = next(one for one in why if one["kind"] == "decision")
             assert (asked["how"], len(asked["deliveries"])) == ("deny", 1)
             assert asked["deliveries"][0]["content"]
+
+
+async def test_attach_counts_as_looking_and_a_script_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "told"
+    async with open_server(tmp_path, config=CONFIG.format(file=file)) as server, server.device() as device:
+        await device.attach("trip", agent="echo")
+        await device.say("watch_sessions")
+        await device.ask("trip", "hello")
+        (card,) = await lines_of(file, 1)
+        assert (card["kind"], card["state"]) == ("finished", "open"), "its connection is open all the time"
+        async with open_terminal(server, "other", "--agent", "echo") as terminal:
+            await terminal.type("hello there")
+            await terminal.see("— complete —")
+            settled = await device.wait_for("alert", session_id="other")
+            assert settled["state"] == "settled", "it was never open: somebody looks"
 
 
 NTFY = """

@@ -75,6 +75,7 @@ class AppConversation:
 
     async def leave(self, *, orderly: bool) -> None:
         """Stop following all sessions, and store how much was sent."""
+        self.deps.attention.leave(self)
         for feed in self._feeds.values():
             feed.close()
             feed.record.leave(self.writer)
@@ -233,7 +234,7 @@ class AppConversation:
         envelope = Envelope(command, author, partial(self._on_sent, feed, message_id))
         if self.writer.closing is not None:
             return  # its key was revoked meanwhile
-        self.deps.attention.act(self.device.id, label, session_id)
+        self.deps.attention.act(self, self.device.id, label, session_id)
         failed: Exception | None = None
         with trio.move_on_after(self.config.submit_s) as taking:  # noqa: ASYNC912 - submit is one
             try:
@@ -267,7 +268,7 @@ class AppConversation:
         envelope = Envelope(command, author, partial(self._on_decided, feed, meant.request_id))
         if self.writer.closing is not None:
             return  # its key was revoked meanwhile
-        self.deps.attention.act(self.device.id, feed.own.device_id, feed.session_id)
+        self.deps.attention.act(self, self.device.id, feed.own.device_id, feed.session_id)
         try:
             with trio.move_on_after(self.config.submit_s) as taking:
                 await self.deps.bus.submit(feed.session_id, envelope)

@@ -1,7 +1,7 @@
 """Who looks at which session now, and which device a person used last.
 
-An open connection says nothing of a person. A device sends `focus` while somebody uses it, which counts for 60 s. For
-clients that send none, their own last act counts as long.
+An open connection says nothing of a person. A device sends `focus` while somebody uses it, which counts for 60 s. The
+iOS app sends none, so its own last act counts as long. No look outlives its connection.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_LABELS: Final = 1_000
 
 @attrs.define(eq=False)
 class DeviceLook:
-    """What one connection, or one acting device, looks at. `until_ms`: how long that counts."""
+    """What one connection looks at. `until_ms`: how long that counts."""
 
     key_id: str
     session_id: str | None = None
@@ -43,7 +43,6 @@ class Attention:
     clock: Clock
     changed: Callable[[], None] = lambda: None
     _looks: dict[int, DeviceLook] = attrs.field(factory=dict)
-    _acts: dict[tuple[str, str], DeviceLook] = attrs.field(factory=dict)
     _active: dict[str, None] = attrs.field(factory=dict)
     _listeners: dict[Callable[[dict[str, Any]], None], None] = attrs.field(factory=dict)
 
@@ -74,20 +73,19 @@ class Attention:
         """Note that a person used a device, without looking at a session."""
         self._note_active(label)
 
-    def act(self, key_id: str, label: str, session_id: str, connection: object = None) -> None:
-        """Note that a person did something on a device. If its connection sends `focus`, that says what they look at."""
+    def act(self, connection: object, key_id: str, label: str, session_id: str) -> None:
+        """Note that a person did something on a device that sends no `focus`."""
         self._note_active(label)
-        if id(connection) in self._looks:
-            return
-        self._acts[key_id, label] = DeviceLook(key_id, session_id, self.clock() + LEASE_MS)
-        if len(self._acts) > MAX_LABELS:
-            del self._acts[next(iter(self._acts))]
+        self._looks[id(connection)] = DeviceLook(key_id, session_id, self.clock() + LEASE_MS)
 
     def watchers(self, session_id: str) -> list[str]:
         """Return the keys of those that look at a session now."""
         now_ms = self.clock()
-        looks = (*self._looks.values(), *self._acts.values())
-        return [one.key_id for one in looks if one.session_id == session_id and one.until_ms > now_ms]
+        return [
+            one.key_id
+            for one in self._looks.values()
+            if one.session_id == session_id and one.until_ms > now_ms
+        ]
 
     def active(self) -> list[str]:
         """Return labels, the one that was active last first."""

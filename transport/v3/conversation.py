@@ -239,7 +239,7 @@ class DeviceConversation:
         if self.writer.closing is not None:
             return  # its key was revoked while its files were looked up
         if frame.name not in UNATTENDED:
-            self.deps.attention.act(self.device.id, label, session_id, self)
+            self.deps.attention.use(label)
         with trio.move_on_after(self.config.submit_s) as taking:
             await self.deps.bus.submit(session_id, envelope)
         if taking.cancelled_caught:

@@ -25,7 +25,7 @@ class Follower:
         find: returns the server's current address: after a restart it may have another port.
         on_frame: called with every frame, once each, in order; must not block.
         on_lost: called with the reason whenever the connection is lost, and at the first failed attempt to reconnect.
-        loss.
+        looks: a person sits here, so each act reports that they look at the session.
     """
 
     find: Callable[[], Server]
@@ -33,6 +33,7 @@ class Follower:
     chance: random.Random
     on_frame: Callable[[Frame], None]
     on_lost: Callable[[str], None]
+    looks: bool = False
     _link: ServerConnection | None = None
     _lost: bool = False
 
@@ -74,6 +75,7 @@ class Follower:
         frame = self.follow.send_frame(message_id, content, not_before)
         if frame is not None:
             await self._write(frame)
+            await self._look()
         else:
             await trio.lowlevel.checkpoint()
 
@@ -82,7 +84,13 @@ class Follower:
         if not self.follow.attached:
             await trio.lowlevel.checkpoint()
             return False
-        return await self._write(encode(kind, session_id=self.follow.session_id, **fields))
+        went_out = await self._write(encode(kind, session_id=self.follow.session_id, **fields))
+        await self._look()
+        return went_out
+
+    async def _look(self) -> None:
+        if self.looks:
+            await self._write(encode("focus", session_id=self.follow.session_id, visible=True, idle_s=0))
 
     async def _take(self, link: ServerConnection, frame: Frame) -> None:
         if frame.kind == "detached" and self.follow.attached and frame.session_id == self.follow.session_id:

@@ -121,6 +121,10 @@ class Wire:
             follow is not None and follow.attached and self.send(kind, session_id=follow.session_id, **fields)
         )
 
+    def look(self) -> None:
+        """Tell that a person looks at the session on the screen, so that no device is notified of it for a minute."""
+        self.act("focus", visible=True, idle_s=0)
+
     def message(self, follow: Follow, message_id: str, content: str, **how: Any) -> None:
         """Send a message, now or once it is possible, exactly once. Raises OverflowError."""
         frame = follow.send_frame(message_id, content, **how)

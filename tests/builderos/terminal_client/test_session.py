@@ -43,6 +43,8 @@ def test_streams_markdown_and_sends(tmp_path: Path) -> None:
         await stage.press(*"What now?", "enter")
         [sent] = stage.link.of("send")
         assert (sent["session_id"], sent["content"]) == ("trip", "What now?")
+        [look] = stage.link.of("focus")
+        assert (look["session_id"], look["visible"], look["idle_s"]) == ("trip", True, 0)
         assert "waiting to send" in await stage.shown()
         stage.frame("accepted", message_id=sent["message_id"], seq=stage.seq + 1, duplicate=False)
         stage.turn("What now?", "This.", turn_id="t2", device_id="terminal", message_id=sent["message_id"])

@@ -40,6 +40,21 @@ async def test_signs_in_by_header(headers: dict[str, str]) -> None:
         assert (await one.receive())["type"] == "ready"
 
 
+async def test_only_a_focus_says_that_somebody_looks() -> None:
+    async with open_server() as served, served.client() as one:
+        await one.send(type="attach", session_id="trip", agent="echo")
+        await one.receive("attached")
+        served.fakes.on_command = accept
+        await one.send(**SEND)
+        await one.receive("accepted")
+        attention = served.fakes.attention
+        assert (attention.active(), attention.watchers("trip")) == (["phone"], [])
+        await one.send(type="focus", session_id="trip", visible=True, idle_s=0)
+        await one.send(type="ping")
+        await one.receive("pong")
+        assert attention.watchers("trip") == ["phone"]
+
+
 async def test_a_bad_key_in_the_header_is_told_and_closed() -> None:
     async with open_server() as served, served.client(None, headers={"X-API-Key": "no"}) as one:
         frame = await one.receive()
