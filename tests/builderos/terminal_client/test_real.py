@@ -31,7 +31,8 @@ async def leave(window: Tmux) -> str:
     await window.keys("C-c")
     await window.see("Press ctrl+c again")
     await window.keys("C-c")
-    return await window.until(lambda screen: "STATUS=" in screen and "min =" in screen, "the end")
+    # The last word of `stty -a`.
+    return await window.until(lambda screen: "STATUS=" in screen and "extproc" in screen, "the end")
 
 
 async def test_a_day_in_a_terminal(tmp_path: Path) -> None:
