@@ -75,9 +75,9 @@ class TerminalApp(App[str]):
             screen.changed()
             screen.call_after_refresh(self.client.drawn)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, for_s: float = SAID_S) -> None:
         """Show a line for a moment."""
-        self.call_later(self.notify, flat(text)[:500], timeout=SAID_S, markup=False)
+        self.call_later(self.notify, flat(text)[:500], timeout=for_s, markup=False)
 
     def refused(self, session_id: str, text: str) -> None:
         """Leave a session that the server refuses."""

@@ -13,6 +13,7 @@ from builderos.client.state import RefusedError
 from builderos.client.steering import SETTINGS
 from builderos.client.wire.server import LinkLostError, NoServerError
 from builderos.terminal.model.entries import AnswerEntry, MessageEntry
+from builderos.terminal.widgets.work import begin
 
 if TYPE_CHECKING:
     from builderos.terminal.model.asking import Asking, Wish
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["BY_SLASH", "Command", "answer_with", "ask_for", "choose", "edit_last", "open_palette"]
 
 Act = Callable[["SessionScreen", str], None]
+
+_TAKING: Final = frozenset({
+    "/mode", "/model", "/effort", "/steer", "/later", "/attach", "/cancel", "/sendnow", "/changes", "/undo",
+    "/redo", "/files", "/rename", "/find", "/takeover",
+})  # fmt: skip
+"""The words that a text may stand behind."""
 
 
 @attrs.frozen
@@ -31,6 +38,11 @@ class Command:
     name: str
     act: Act
     key: str = ""
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether something may stand behind it. Otherwise such a line is a message: its text must not be lost."""
+        return self.slash in _TAKING
 
 
 def choose(
@@ -68,7 +80,7 @@ def ask_for(screen: SessionScreen, work: Awaitable[Any], take: Callable[[Any], N
         else:
             take(found)
 
-    screen.run_worker(run(), group="asks", exit_on_error=False)
+    begin(screen, run, "asks")
 
 
 def open_palette(screen: SessionScreen) -> None:

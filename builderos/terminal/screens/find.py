@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from builderos.terminal.model.entries import AnswerEntry, Entry, MessageEntry, TextPart
+from builderos.terminal.widgets.work import begin
 
 if TYPE_CHECKING:
     from builderos.terminal.screens.session import SessionScreen
@@ -29,7 +30,7 @@ class Finder:
     def again(self) -> None:
         """Go to the place before the last one; ask for a text if none was searched for."""
         if self._text:
-            self.screen.run_worker(self._go(), exclusive=True, group="find", exit_on_error=False)
+            begin(self.screen, self._go, "find", instead=True)
         else:
             self.screen.want("Find", "", self.begin)
 

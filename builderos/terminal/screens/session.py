@@ -22,6 +22,7 @@ from builderos.terminal.widgets.completions import Completions
 from builderos.terminal.widgets.composer import Composer
 from builderos.terminal.widgets.question import Question
 from builderos.terminal.widgets.transcript import Transcript
+from builderos.terminal.widgets.work import begin
 
 if TYPE_CHECKING:
     from builderos.terminal.app import TerminalApp
@@ -253,7 +254,7 @@ class SessionScreen(Screen[None]):
 
     def on_transcript_top_seen(self) -> None:
         if self.client.may_load_older:
-            self.run_worker(self.client.load_older(), group="older", exit_on_error=False)
+            begin(self, self.client.load_older, "older")
 
     def on_transcript_end_seen(self) -> None:
         if not self._is_reading and self.app.app_focus:
@@ -283,7 +284,7 @@ class SessionScreen(Screen[None]):
             self.app.leave()
             return
         else:
-            self.app.say("Press ctrl+c again to leave.")
+            self.app.say("Press ctrl+c again to leave.", LEAVE_S)
         self._pressed = ("ctrl+c", self.app.now_s())
 
     def action_leave(self) -> None:
@@ -304,7 +305,7 @@ class SessionScreen(Screen[None]):
             commands.edit_last(self)
             return
         elif not self.composer.text:
-            self.app.say("Press escape again to edit your last message.")
+            self.app.say("Press escape again to edit your last message.", LEAVE_S)
         self._pressed = ("escape", self.app.now_s())
 
     def _again(self, key: str) -> bool:

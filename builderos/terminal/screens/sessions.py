@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
@@ -19,6 +20,7 @@ from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.sessions import hint_of, name_of
 from builderos.terminal.widgets.bar import Bar
 from builderos.terminal.widgets.picker import Picker, PickerRow, prompt, ranked
+from builderos.terminal.widgets.work import begin
 
 if TYPE_CHECKING:
     from builderos.terminal.app import TerminalApp
@@ -86,7 +88,7 @@ class SessionsScreen(Screen[None]):
 
     def load(self) -> None:
         """Fetch the list."""
-        self.run_worker(self.client.load_sessions(), exclusive=True, group="list", exit_on_error=False)
+        begin(self, self.client.load_sessions, "list", instead=True)
 
     def changed(self) -> None:
         """Draw what is new."""
@@ -119,7 +121,7 @@ class SessionsScreen(Screen[None]):
         event.stop()
         self._hits = []
         self.changed()
-        self.run_worker(self._find(event.value.strip()), exclusive=True, group="search", exit_on_error=False)
+        begin(self, partial(self._find, event.value.strip()), "search", instead=True)
 
     async def _find(self, typed: str) -> None:
         if len(typed) < SEARCHED:
@@ -174,7 +176,7 @@ class SessionsScreen(Screen[None]):
         self._archived = not self._archived
         self.search.border_title = "Archived sessions" if self._archived else "Sessions"
         if self._archived:
-            self.run_worker(self._load_archived(), group="list", exit_on_error=False)
+            begin(self, self._load_archived, "list")
         self.changed()
 
     async def _load_archived(self) -> None:
@@ -193,7 +195,7 @@ class SessionsScreen(Screen[None]):
 
     def _with_agent(self, agent: str | None) -> None:
         if agent is not None:
-            self.run_worker(self._ask_folder(agent), group="new", exit_on_error=False)
+            begin(self, partial(self._ask_folder, agent), "new")
 
     async def _ask_folder(self, agent: str) -> None:
         rows = [PickerRow("The server's workspace", value={})]

@@ -29,7 +29,7 @@ def entered(screen: SessionScreen, text: str) -> None:
         return
     word, _, rest = text.partition(" ")
     command = BY_SLASH.get(word) if "\n" not in text else None
-    if command is not None:
+    if command is not None and (command.takes_text or not rest.strip()):
         screen.composer.clear_all()
         screen.client.keep.remember(text)
         command.act(screen, rest.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from builderos.terminal.widgets.picker import PickerRow, prompt
+from builderos.terminal.widgets.work import begin
 
 if TYPE_CHECKING:
     from builderos.terminal.screens.session import SessionScreen
@@ -48,7 +50,7 @@ class Completions(OptionList, can_focus=False):
         elif word.startswith("/"):
             self._offer(_commands(screen, word))
         else:
-            screen.run_worker(self._files(screen, word), exclusive=True, group="files", exit_on_error=False)
+            begin(screen, partial(self._files, screen, word), "files", instead=True)
 
     async def _files(self, screen: SessionScreen, word: str) -> None:
         await asyncio.sleep(0.08)  # a person who types on makes the next search

@@ -19,6 +19,7 @@ from builderos.terminal.draw.flow import whole
 from builderos.terminal.draw.layout import Layout
 from builderos.terminal.model.entries import Entry
 from builderos.terminal.model.timeline import Timeline
+from builderos.terminal.widgets.work import begin
 
 __all__ = ["Transcript"]
 
@@ -102,7 +103,7 @@ class Transcript(ScrollView, can_focus=False):
             self.post_message(self.Shown())
         if layout.pen.rough and not self._refining:
             self._refining = True
-            self.run_worker(self._refine(), exit_on_error=False)
+            begin(self, self._refine, "markdown")
 
     async def _refine(self) -> None:
         """Draw the Markdown of long texts in a thread, the newest first; until then they show as plain text."""

@@ -238,6 +238,22 @@ def test_slash_words_of_the_line_printer_work_here_too(tmp_path: Path) -> None:
     on_stage(tmp_path, act)
 
 
+def test_a_text_behind_a_word_that_takes_none_is_not_lost(tmp_path: Path) -> None:
+    """It goes to the agent, as in the line printer: `/compact` may take instructions."""
+
+    async def act(stage: Stage) -> None:
+        stage.turn("go", "on", turn_id="t1")
+        for line in ("/compact keep the names", "/plan a bridge", "/compact ", "/rename a bridge"):
+            entered(stage.screen, line)
+            await stage.settle()
+        sent = [frame["content"] for frame in stage.link.of("send")]
+        assert sent == ["/compact keep the names", "/plan a bridge", "/compact"]
+        assert [frame["title"] for frame in stage.link.of("rename")] == ["a bridge"]
+        assert stage.link.of("configure") == []
+
+    on_stage(tmp_path, act)
+
+
 def test_tasks_and_todo(tmp_path: Path) -> None:
     async def act(stage: Stage) -> None:
         stage.turn("go", turn_id="t1", end="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.segment import Segment
+from textual.widgets import Input
 
 from builderos.terminal.client import Client
 from builderos.terminal.draw import flow, rendering
@@ -18,6 +20,7 @@ from builderos.terminal.draw.lines import Segments
 from builderos.terminal.draw.markdown import Page
 from builderos.terminal.draw.rendering import lines_of, markdown_lines
 from builderos.terminal.screens import session
+from builderos.terminal.screens.sessions import SessionsScreen
 from builderos.terminal.widgets.composer import Composer
 from builderos.terminal.widgets.transcript import AHEAD
 from tests.builderos.terminal_client.stage import Stage, on_stage
@@ -180,6 +183,22 @@ def test_a_segment_is_never_more_than_its_line() -> None:
     lines = Flow().lines(LIST, 20, cuts=0, ended=True, style="ansi_dark")
     assert all(sum(one.cell_length for one in line) <= 20 for line in lines)
     assert isinstance(lines[0][0], Segment)
+
+
+def test_a_search_that_is_given_up_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A warning of Python's would stand in the terminal after the program has ended; here it fails the test."""
+
+    async def act(stage: Stage) -> None:
+        stage.app.show_list()
+        await stage.settle()
+        screen = stage.app.screen
+        assert isinstance(screen, SessionsScreen)
+        for typed in ("wor", "word", "words"):
+            screen.on_input_changed(Input.Changed(screen.search, typed))
+        await stage.settle()
+
+    on_stage(tmp_path, act)
+    gc.collect()
 
 
 def test_reading_is_told_now_and_then_and_when_leaving(
