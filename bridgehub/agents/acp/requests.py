@@ -131,7 +131,7 @@ class RequestHandler:
         if tool.command:
             self._allowed_commands.add(tool.command)
         if tool.kind in ("edit", "delete", "move"):
-            for path in [*tool.paths, *(one.text("path") for one in tool.diffs)]:
+            for path in [*tool.paths, *tool.changes]:
                 try:
                     self._allowed_paths.add(str(resolve(path, self.workspace)))
                 except BadFile:

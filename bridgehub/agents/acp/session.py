@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import attrs
@@ -258,7 +259,9 @@ class AcpSession:
                 await keep_blob(self.spec.blob_folder, whole)
         edit = turn.translator.take_edit(event)
         if edit is not None and isinstance(event, ToolEnded):
-            diff = await trio.to_thread.run_sync(edit.diff, self.spec.workspace, abandon_on_cancel=True)
+            diff = await trio.to_thread.run_sync(
+                partial(edit.diff, self.spec.workspace, is_over=True), abandon_on_cancel=True
+            )
             event = attrs.evolve(event, diff=diff)
         if isinstance(event, ToolEnded):
             await turn.output.tell_now()

@@ -1,4 +1,4 @@
-"""An agent's tool calls: a name, an input and an output that a client can draw. No I/O.
+"""An agent's tool calls: a name, an input and an output that a client can draw. Only `diff` does I/O.
 
 The protocol has no names of tools. So the name is the call's kind (`execute`, `edit`, …), or `tool` for all other kinds.
 The input has `title`, `paths`, `command` (of a call that executes) and `input`, the agent's own. Absent parts are left
@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import orjson
 
+from bridgehub.agents.acp.files import BadFile, read_file, resolve
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_texts, relative
 from bridgehub.agents.pictures import picture_of
@@ -31,6 +32,9 @@ MAX_ID_CHARS = 200
 MAX_DIFF_CHARS = 1024 * 1024
 MAX_DIFF_LINES = 4000
 """Lines of both texts of a diff together. To compare longer ones takes too long."""
+
+MAX_KEPT_DIFF_CHARS = 256 * 1024
+"""Characters of a call's diffs that are kept until it ends."""
 
 MAX_DEPTH = 32
 
@@ -82,6 +86,10 @@ class ToolCall:
     content: tuple[Fields, ...] = ()
     said: tuple[int, str] = (0, "")
     """The newest part of the text that the call has reported, after the number of characters before it."""
+    changes: dict[str, Fields] = attrs.field(factory=dict)
+    """The files that the call changes, by path, in the agent's form: `path`, `oldText`, `newText`."""
+    absent: set[str] = attrs.field(factory=set)
+    """Those that did not exist when a person was asked."""
     is_begun: bool = False
     since: float = 0.0
 
@@ -101,6 +109,7 @@ class ToolCall:
             self.raw_output = clean_json(told.value("rawOutput"))
         if told.value("content") is not None:
             self.content = told.objects("content")
+            self._note_changes()
             self.said = _newest(0, "\n".join(part for part in self._texts() if part))
 
     @property
@@ -116,7 +125,7 @@ class ToolCall:
     @property
     def is_ready(self) -> bool:
         """Whether there is enough to show. Some agents announce a call first and send its input later."""
-        return self.raw_input is not None or bool(self.diffs) or self.status != "pending"
+        return self.raw_input is not None or bool(self.changes) or self.status != "pending"
 
     @property
     def command(self) -> str:
@@ -128,11 +137,6 @@ class ToolCall:
             command = " ".join(str(word) for word in command)
         return command if isinstance(command, str) else ""
 
-    @property
-    def diffs(self) -> list[Fields]:
-        """The files that the call changes, in the agent's form: `path`, `oldText`, `newText`."""
-        return [one for one in self.content if one.text("type") == "diff" and one.text("path")]
-
     def trim(self) -> None:
         """Drop data that is too large to keep until the call ends. Call it after everything else has read the call."""
         if self.raw_input is not None and _size(self.raw_input) > MAX_TOOL_BYTES:
@@ -141,10 +145,12 @@ class ToolCall:
             self.content = ()
         if _size(self.raw_output) > MAX_TOOL_BYTES:
             self.raw_output = None
+        if _size([one.raw for one in self.changes.values()]) > MAX_KEPT_DIFF_CHARS:
+            self.changes.clear()
 
     def shown_input(self) -> dict[str, Any]:
         """Return the call's input in the form for clients."""
-        paths = self.paths or [clean_text(one.text("path")) for one in self.diffs[:MAX_PATHS]]
+        paths = self.paths or [clean_text(path) for path in self.changes]
         shown = {"title": self.title, "command": self.command, "paths": paths, "input": self.raw_input}
         return {name: value for name, value in shown.items() if value}
 
@@ -185,18 +191,62 @@ class ToolCall:
         """Return the parts of the call's output, some of which may be pictures."""
         return [one.inner("content").raw for one in self.content if one.text("type") == "content"]
 
-    def diff(self, workspace: str) -> list[dict[str, Any]] | None:
-        """Return the call's changes as file entries (PROTOCOL section 9). May take long: use a thread."""
+    def diff(self, workspace: str, *, is_over: bool = False) -> list[dict[str, Any]] | None:
+        """Return the call's changes as file entries (PROTOCOL section 9). Reads the files: use a thread.
+
+        An agent may give a part of a file's text. It is sought in the file, so that the lines have their numbers.
+        """
         entries = []
-        for one in self.diffs[:MAX_PATHS]:
-            old, new = one.maybe_text("oldText"), one.maybe_text("newText")
-            size = len(old or "") + len(new or "")
-            lines = (old or "").count("\n") + (new or "").count("\n")
-            if size <= MAX_DIFF_CHARS and lines <= MAX_DIFF_LINES:
-                path = relative(clean_text(one.text("path")), workspace)
-                texts = (None if text is None else clean_text(text) for text in (old, new))
-                entries.append(entry_of_texts(path, *texts))
+        for given, one in tuple(self.changes.items()):
+            part = (one.maybe_text("oldText"), one.maybe_text("newText"))
+            texts = next(filter(_is_short, (self._whole(given, *part, workspace, is_over), part)), None)
+            if texts is not None:
+                path = relative(clean_text(given), workspace)
+                entries.append(
+                    entry_of_texts(path, *(None if text is None else clean_text(text) for text in texts))
+                )
         return entries or None
+
+    def _whole(
+        self, given: str, old: str | None, new: str | None, workspace: str, is_over: bool
+    ) -> tuple[str | None, str | None]:
+        """Return the texts of the whole file for those of a part of it, or the same ones."""
+        try:
+            path = resolve(given, workspace)
+            if not is_over and not old and not path.exists():
+                self.absent.add(given)
+            text = "" if given in self.absent else read_file(path, Fields())
+        except (BadFile, OSError):
+            return old, new
+        if given in self.absent:
+            return old or None, new
+        part, other = (new, old or "") if is_over else (old, new or "")
+        if not part or part == text or text.count(part) != 1:
+            return old, new
+        changed = text.replace(part, other)
+        return (changed, text) if is_over else (text, changed)
+
+    def _note_changes(self) -> None:
+        """Take the diffs in the content. The text of a whole file is kept if a part of it comes later, or nothing."""
+        for one in self.content:
+            path, known = one.text("path"), self.changes.get(one.text("path"))
+            if one.text("type") != "diff" or not path or (known is None and len(self.changes) >= MAX_PATHS):
+                continue
+            if known is None or not _is_within(one, known):
+                self.changes[path] = one
+
+
+def _is_within(part: Fields, whole: Fields) -> bool:
+    return all(part.text(name) in whole.text(name) for name in ("oldText", "newText"))
+
+
+def _is_short(texts: tuple[str | None, str | None]) -> bool:
+    size, lines = (sum(map(count, (text or "" for text in texts))) for count in (len, _lines_of))
+    return size <= MAX_DIFF_CHARS and lines <= MAX_DIFF_LINES
+
+
+def _lines_of(text: str) -> int:
+    return text.count("\n")
 
 
 def _newest(offset: int, text: str) -> tuple[int, str]:

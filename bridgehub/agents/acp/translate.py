@@ -148,7 +148,7 @@ class Translator:
 
     def _over(self, tool: ToolCall, now: float) -> HubEvent:
         del self._tools[tool.tool_id]
-        if tool.diffs and tool.status != "failed":
+        if tool.changes and tool.status != "failed":
             self._edits[tool.tool_id] = tool
         self._ended[tool.tool_id] = None
         if len(self._ended) > MAX_ENDED:
