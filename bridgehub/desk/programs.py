@@ -101,8 +101,16 @@ class _Program:
                 self.claude.config / "sessions", lambda: live_programs(self.claude.config), self.find
             )
         return CodexRegistry(
-            self.codex.home / "thread-writer-locks", lambda: live_threads(self.codex.home), self.find
+            self.codex.home / "thread-writer-locks",
+            lambda: live_threads(self.codex.home),
+            self.find,
+            self.writer,
+            self.now_ms,
         )
+
+    def writer(self, thread_id: str) -> Where | None:
+        with self.lock:
+            return self.writers.of(thread_id)
 
     def find(self, conversation: str, memory: Mapping[str, object]) -> tuple[str, str | None]:
         with self.lock:

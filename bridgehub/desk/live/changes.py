@@ -32,7 +32,8 @@ LIVE_TICK_S = 0.5
 FIND_TICKS = 30
 """After so many looks a record is searched for again: a conversation may have got a new one."""
 
-_LOCKS = Path("/proc/locks")
+YOUNG_NS = 3_000_000_000
+"""A lock's file that is so new may not be locked yet."""
 
 Stamp = tuple[int, int]
 
@@ -46,6 +47,10 @@ class Registry(Protocol):
 
     def live(self) -> dict[str, Where]:
         """Return by conversation which program of the person's has it open."""
+        ...
+
+    def still(self, known: Mapping[str, Where]) -> dict[str, Where]:
+        """Return the same of those that had one open, while `stamp` says nothing new: a killed program leaves its mark."""
         ...
 
     def find(self, conversation: str, memory: Mapping[str, object]) -> tuple[str, str | None]:
@@ -71,33 +76,41 @@ class ClaudeRegistry:
         except OSError:
             return None
 
+    def still(self, known: Mapping[str, Where]) -> dict[str, Where]:
+        """See `Registry`."""
+        return self.live()
+
 
 @attrs.define(eq=False)
 class CodexRegistry:
-    """The folder with a lock for each thread, and the system's list of locks."""
+    """The folder with a lock for each thread. `writer`: which program holds one.
+
+    Codex makes a new file for each program that opens a thread, and removes it at an orderly end (seen). So the folder
+    says that something changed, and the system's list of all locks, which costs it some milliseconds, is read only then.
+    In case another version only locks a file that it finds, the list is read now and then too.
+    """
 
     folder: Path
     live: Callable[[], dict[str, Where]]
     find: Callable[[str, Mapping[str, object]], tuple[str, str | None]]
-    _changed: int = -1
-    _inodes: frozenset[str] = frozenset()
+    writer: Callable[[str], Where | None]
+    _now_ms: Callable[[], int]
+    _looks: int = 0
 
     def stamp(self) -> object:
         """See `Registry`."""
         try:
             changed = os.stat(self.folder).st_mtime_ns
-            if changed != self._changed:
-                with os.scandir(self.folder) as entries:
-                    self._inodes = frozenset(str(one.inode()) for one in entries)
-                self._changed = changed
-            lines = [line.split() for line in _LOCKS.read_text().splitlines()] if self._inodes else []
-        except (OSError, ValueError):
-            return None
-        return sorted(
-            (row[5], row[4])
-            for row in lines
-            if len(row) > 5 and row[1] == "FLOCK" and row[5].rpartition(":")[2] in self._inodes
-        )
+        except OSError:
+            return ()
+        self._looks += 1
+        is_young = abs(self._now_ms() * 1_000_000 - changed) < YOUNG_NS
+        return None if is_young else (changed, self._looks // FIND_TICKS)
+
+    def still(self, known: Mapping[str, Where]) -> dict[str, Where]:
+        """See `Registry`."""
+        found = ((one, self.writer(one)) for one in known)
+        return {one: where for one, where in found if where is not None}
 
 
 @attrs.define(eq=False)
@@ -192,10 +205,10 @@ class DeskChanges:
             registry = self.registries[name]
             stamp = registry.stamp()
             known = self._known.get(name)
-            if (
-                known is None or stamp is None or known[0] != stamp or known[1]
-            ):  # a killed program leaves its mark
+            if known is None or stamp is None or known[0] != stamp:
                 known = self._known[name] = (stamp, registry.live())
+            elif known[1]:
+                known = self._known[name] = (stamp, registry.still(known[1]))
             for one in watched:
                 if one.agent == name:
                     one.look(registry, known[1])

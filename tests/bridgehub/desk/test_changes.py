@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 import trio
 
-from bridgehub.desk.live.changes import ClaudeRegistry, CodexRegistry, DeskChanges, Watched
+from bridgehub.desk.live.changes import (
+    FIND_TICKS,
+    YOUNG_NS,
+    ClaudeRegistry,
+    CodexRegistry,
+    DeskChanges,
+    Watched,
+)
 from bridgehub.desk.records import Where
 
 TERMINAL = Where("claude", 7, "idle", 1, "2")
@@ -69,10 +77,41 @@ def test_a_session_hears_only_of_what_changed(tmp_path: Path) -> None:
         assert looked(changes, watched) == (False, True)
 
 
-def test_locks_of_codex_are_looked_up_only_if_there_are_threads(tmp_path: Path) -> None:
-    registry = CodexRegistry(tmp_path / "locks", dict, lambda name, memory: (name, None))
-    assert registry.stamp() is None
-    (tmp_path / "locks").mkdir()
-    assert registry.stamp() == []
-    (tmp_path / "locks" / "a.lock").touch()
-    assert registry.stamp() == []
+def test_locks_of_codex_are_looked_up_after_a_change_only(tmp_path: Path) -> None:
+    world, locks = made(tmp_path), tmp_path / "locks"
+    held: dict[str, Where] = {}
+    now = [0]
+    registry = CodexRegistry(locks, world.read, world.find, held.get, lambda: now[0])
+    changes = DeskChanges({"codex": registry}, trio.CapacityLimiter(1))
+
+    def reads_of(looks: int) -> int:
+        world.reads = 0
+        for _ in range(looks):
+            changes._look([watched])
+        return world.reads
+
+    def where() -> Where | None:
+        return watched.where
+
+    with changes.watch("codex", lambda: "native", dict) as watched:
+        assert reads_of(20) == 1, "there is no folder"
+        locks.mkdir()
+        (locks / "native.lock").touch()
+        now[0] = os.stat(locks).st_mtime_ns // 1_000_000
+        assert reads_of(3) == 3, "it may not be locked yet"
+        world.live, held["native"] = {"native": TERMINAL}, TERMINAL
+        assert reads_of(1) == 1
+        assert where() == TERMINAL
+        now[0] += 2 * YOUNG_NS // 1_000_000
+        assert reads_of(15) == 1
+        assert where() == TERMINAL
+        world.live = {}
+        held.clear()  # it was killed, and its lock's file stays
+        assert reads_of(1) == 0
+        assert where() is None
+        world.live, held["native"] = (
+            {"native": TERMINAL},
+            TERMINAL,
+        )  # by a version that uses the file it finds
+        assert reads_of(FIND_TICKS) == 1
+        assert where() == TERMINAL
