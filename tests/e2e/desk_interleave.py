@@ -247,12 +247,19 @@ class CodexRound(Round):
         assert self.tui is not None
         start, here, there = len(self.phone.frames), self.word(), self.word()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.tui.say, there)
+            nursery.start_soon(self._types, self.tui, there)
             mine = await begin(self.phone, self.sid, here)
         said = await self.phone.wait_for("user_message", content=there, start=start, limit_s=START_S)
         for one in (mine, said):
             ended = await end_of(self.phone, one["turn_id"])
             assert ended["type"] == "complete", ended
+
+    async def _types(self, tui: Tui, text: str) -> None:
+        """Type a line while the terminal draws something else too, so that the line is not there in one piece."""
+        start = tui.place
+        tui.press(text)
+        await tui.wait("end", since=start)
+        tui.press("\r")
 
     async def _alone(self, *words: str) -> None:
         command = [str(program_of("codex", None)), "exec", "--skip-git-repo-check", *words]
