@@ -22,10 +22,17 @@ from builderos.ids import new_id, wall_clock_ms
 from builderos.options import as_path, checked_url
 from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
 from builderos.server.restored_sessions import end_what_was_open
-from storage.backup.archive import DATABASE, KEY
+from storage.backup.archive import KEY
 from storage.backup.create import write_backup
 from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup
-from storage.data_folder import BLOBS_NAME, UPLOADS_NAME, DataFolder, open_data_folder, read_boot_id
+from storage.data_folder import (
+    BLOBS_NAME,
+    DATABASE_NAME,
+    UPLOADS_NAME,
+    DataFolder,
+    open_data_folder,
+    read_boot_id,
+)
 from storage.errors import StorageCorrupt, StorageError, StorageLocked, StorageUnavailable
 from storage.permissions import open_private
 from storage.postgres.home import refuse_other_database
@@ -125,7 +132,7 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
             trio.run(end_what_was_open, copy, now_ms)
             known = frozenset[str]() if present is None else present.devices
             revived = trio.run(_note_restore, copy, read_noted_head(folder.path), known, now_ms)
-        aside = folder.path / f"{DATABASE}.before-restore-{_stamp(now_ms)}"
+        aside = folder.path / f"{DATABASE_NAME}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
         forget_noted_mark(folder.path)
         is_new = not folder.database_path.exists()

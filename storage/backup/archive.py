@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BARE_MARK",
-    "DATABASE",
     "KEY",
     "Member",
     "Proof",
@@ -37,7 +36,6 @@ __all__ = [
     "write_archive",
 ]
 
-DATABASE = "builderos.db"
 KEY = "api-key"
 PROOF = "backup.json"
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 import apsw
 
-from storage.backup.archive import DATABASE, KEY, Member, Proof, write_archive
-from storage.data_folder import BLOBS_NAME, UPLOADS_NAME
+from storage.backup.archive import KEY, Member, Proof, write_archive
+from storage.data_folder import BLOBS_NAME, DATABASE_NAME, UPLOADS_NAME
 from storage.errors import StorageCorrupt, StorageUnavailable
 from storage.permissions import OWN_NAMES
 from storage.schema import copy_database
@@ -49,7 +49,7 @@ def write_backup(data: Path, target: Path, *, made_at: str) -> Proof:
         StorageCorrupt: the database is damaged or not one of ours.
         StorageUnavailable: there is no database, or the backup cannot be written; `target` is unchanged.
     """
-    database = data / DATABASE
+    database = data / DATABASE_NAME
     if _is_own(data, target):
         raise StorageUnavailable(f"{target}: this is a file of the data folder itself; name another file")
     if not database.is_file():
@@ -130,7 +130,7 @@ def _look(copy: Path) -> tuple[int, int, list[str]]:
 
 
 def _members(data: Path, copy: Path, names: list[str]) -> Iterator[Member]:
-    yield Member(DATABASE, (copy,))
+    yield Member(DATABASE_NAME, (copy,))
     yield Member(KEY, (data / KEY,))
     for name in names:
         path = data / UPLOADS_NAME / name

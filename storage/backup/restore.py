@@ -11,8 +11,9 @@ from pathlib import Path
 
 import attrs
 
-from storage.backup.archive import BARE_MARK, DATABASE, check_archive, unpack_archive
+from storage.backup.archive import BARE_MARK, check_archive, unpack_archive
 from storage.backup.create import check_database
+from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageBusy, StorageCorrupt, StorageError, StorageUnavailable, StorageVersion
 from storage.schema import MIGRATIONS, copy_database
 from storage.sqlite.connection import mapped_errors, named_os_errors, open_writer
@@ -76,7 +77,7 @@ def check_backup(file: Path) -> None:
 
 def unpack_backup(file: Path, folder: Path) -> Path:
     """Unpack `file` below `folder`; return its database there, checked. Raises as `check_backup`."""
-    database = folder / DATABASE
+    database = folder / DATABASE_NAME
     if _is_bare(file):
         with named_os_errors(database):
             shutil.copyfile(file, database)

@@ -1,4 +1,4 @@
-"""The output for the iOS app, in order, before it becomes frames with a pace. Pure."""
+"""The output for the iOS app, in order, before it becomes frames with a pace, and the request that was shown last. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ __all__ = [
     "NOW",
     "WHOLE_LIMIT",
     "End",
+    "LastRequest",
     "Missed",
     "Output",
     "OwnTurn",
@@ -146,3 +147,19 @@ def joined(left: Output, right: Output) -> Output | None:
             event = attrs.evolve(one, content=one.content + two.content)
             return Peer(left.kind, attrs.evolve(left.item, seq=right.item.seq, event=event))
     return None
+
+
+@attrs.define(eq=False)
+class LastRequest:
+    """The last request that was written to the app on one connection, over all its sessions: a decision applies to it."""
+
+    session_id: str = ""
+    request_id: str | None = None
+
+    def show(self, session_id: str, request_id: str) -> None:
+        """Record that a request is written to the app."""
+        self.session_id, self.request_id = session_id, request_id
+
+    def of(self, session_id: str) -> str | None:
+        """Return the request that a decision for this session applies to, if it still waits; None if there is none."""
+        return self.request_id if session_id == self.session_id else None

@@ -27,12 +27,12 @@ import attrs
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import Delivery, Message, TurnError, TurnStarted, UserMessage
 from actors.events.permissions import PermissionRequested, PermissionResolved
-from transport.ios.last_request import LastRequest
 from transport.ios.output import (
     EARLIER,
     NOW,
     WHOLE_LIMIT,
     End,
+    LastRequest,
     Missed,
     Output,
     OwnTurn,

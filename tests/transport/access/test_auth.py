@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import attrs
@@ -9,6 +10,7 @@ import pytest
 from starlette.routing import Route
 
 from tests.fakes.bus import FakeServer
+from tests.test_imports import ROOT
 from tests.transport.services import open_services
 from transport.access.auth import (
     CREATE_SESSION,
@@ -23,6 +25,7 @@ from transport.config import TransportConfig
 from transport.http.app import CODE_PATH, OPEN_PATHS, make_app
 from transport.http.routes.web import is_web_path
 from transport.http.services import Port
+from transport.ports import SCOPES
 from transport.push.buttons import ACT_PATH
 from transport.v3.decode import FRAME_TYPES
 
@@ -65,3 +68,11 @@ def test_a_scope_holds_those_before_it(action: str, least: str) -> None:
     scopes = ["view", "approve", "drive", "admin"]
     allowed = [scope for scope in scopes if authorize(scope, action)]
     assert allowed == scopes[scopes.index(least) :]
+
+
+@pytest.mark.parametrize("path", ["transport/web/js/client.js", "builderos/terminal/client.py"])
+def test_clients_have_the_same_scopes_in_the_same_order(path: str) -> None:
+    """They keep a copy: the browser has no Python, and the terminal client loads little."""
+    copy = re.search(r"scopes = [\[(]([^\])]*)[\])]", (ROOT / path).read_text())
+    assert copy is not None
+    assert re.findall(r'"(\w+)"', copy[1]) == list(SCOPES)
