@@ -267,8 +267,8 @@ class SessionActor:
 
     async def _wait_for_storage(self) -> None:
         """Wait until the journal reads and writes again; refuse what comes meanwhile."""
-        retry_s, content = self.deps.config.storage_retry_s, "storage is not well"
-        waits = trio.current_time() - self._recovered_at < retry_s  # it came back just now, and was not well
+        retry_s, content = self.deps.config.storage_retry_s, "storage is unavailable"
+        waits = trio.current_time() - self._recovered_at < retry_s  # it came back just now, and failed again
         while True:  # noqa: ASYNC913 - asks storage, which waits
             if waits:
                 with trio.move_on_after(retry_s):

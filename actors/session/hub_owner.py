@@ -122,7 +122,7 @@ class HubOwner:
             self._outbox.append(message)
             self._wake_write()
             if len(self._outbox) > TELLS_WAITING:
-                log.error("session %s: its hub reads nothing and is ended", self.session_id)
+                log.error("session %s: stopping hub: it does not read from its socket", self.session_id)
                 self._outbox.clear()
                 self.end(self._lives[0].hub_id, "kill")
 
@@ -199,7 +199,7 @@ class HubOwner:
                 found = await self.hubs.find(hub_id)  # noqa: ASYNC120 - the error that is raised again names the lost link
                 if found is None or not found.alive:
                     raise
-                log.warning("session %s: hub %s takes no link: %s", self.session_id, hub_id, exc)
+                log.warning("session %s: cannot connect to hub %s: %s", self.session_id, hub_id, exc)
             if heard:
                 wait_s = 0.0
             await trio.sleep(wait_s)

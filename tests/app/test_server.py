@@ -1,4 +1,4 @@
-"""The app on a real server with the practice agent, beside devices of version 3 and the terminal."""
+"""The app on a real server with the test agent, beside devices of version 3 and the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section 6: the practice agent, every directive exactly."""
+"""Section 6: the test agent, every directive exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Section 8 with the practice agent: what it offers, and settings that hold over everything."""
+"""Section 8 with the test agent: what it offers, and settings that hold over everything."""
 
 from __future__ import annotations
 

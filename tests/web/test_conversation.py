@@ -133,7 +133,7 @@ def test_whoever_is_at_the_end_stays_there(site: Site, sid: str) -> None:
 def test_markdown_and_colours_come_at_the_end(site: Site, sid: str) -> None:
     site.make(sid)
     screen = site.signed_in(to=sid)
-    # The practice agent splits at white space, so this is one line.
+    # The test agent splits at white space, so this is one line.
     screen.send("**bold** and `code`")
     answer = screen.answers.last
     expect(answer.locator("strong")).to_have_text("bold")

@@ -136,7 +136,7 @@ def test_a_person_can_read_and_write_whatever_the_storage_does(site: Site, sid: 
     expect(screen.answers.last).to_contain_text("echo: before")
     for text in ("one", "two", "three"):
         screen.ask(text, f"echo: {text}")
-    expect(screen.page.get_by_role("alert").filter(has_text="This browser keeps nothing")).to_be_visible()
+    expect(screen.page.get_by_role("alert").filter(has_text="This browser stores nothing")).to_be_visible()
     with site.http() as http:
         told = http.get(f"/api/sessions/{sid}/messages").json()["messages"]
     assert [one["content"] for one in told if one["role"] == "user"] == ["before", "one", "two", "three"]

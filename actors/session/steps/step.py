@@ -1,4 +1,4 @@
-"""The words of every decision: what `command_steps` and `hub_steps` make the life of a turn from. Pure.
+"""The building blocks of a step: emit events, request effects, start the next turn. Pure.
 
 `Step` takes one input after another and collects the events and effects of a batch. An event is applied to the state
 in the moment that it is decided, so that the next decision sees it; the actor commits the batch's events before it

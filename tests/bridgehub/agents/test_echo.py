@@ -1,4 +1,4 @@
-"""The practice agent does exactly what the contract's table says."""
+"""The test agent does exactly what the contract's table says."""
 
 from __future__ import annotations
 

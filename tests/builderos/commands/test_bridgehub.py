@@ -33,7 +33,7 @@ def environment(**more: str) -> dict[str, str]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """A config in which both directions run the practice agent."""
+    """A config in which both directions run the test agent."""
     path = tmp_path / "config.toml"
     path.write_text('[agents.claude]\nkind = "echo"\n[agents.codex]\nkind = "echo"\n')
     return path

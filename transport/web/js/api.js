@@ -40,7 +40,7 @@ export class Api {
 				signal: stop.signal,
 			});
 		} catch {
-			throw new ApiError(0, "The server was not reached.");
+			throw new ApiError(0, "Cannot reach the server.");
 		} finally {
 			clearTimeout(timer);
 		}

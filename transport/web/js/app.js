@@ -59,7 +59,7 @@ export class App {
 		this.tabs = new BroadcastChannel("builderos.tabs");
 		this.tabs.onmessage = () => this.#signOut();
 		addEventListener("desk", () => this.do("desk"));
-		store.lost = () => this.shell.say("This browser keeps nothing for this page. Messages that wait to be sent are lost if you close it.");
+		store.lost = () => this.shell.say("This browser stores nothing for this page. Messages that wait to be sent are lost if you close it.");
 	}
 
 	/** Begin with this browser's key, or ask for one. */

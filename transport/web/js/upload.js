@@ -16,7 +16,7 @@ export function upload(key, blob, name, progress) {
 		request.setRequestHeader("Authorization", `Bearer ${key}`);
 		request.responseType = "json";
 		request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
-		request.onerror = request.onabort = () => reject(new ApiError(0, "The upload broke off."));
+		request.onerror = request.onabort = () => reject(new ApiError(0, "Upload failed."));
 		request.onload = () => {
 			if (request.status === 200) resolve(request.response);
 			else reject(new ApiError(request.status, request.response?.error?.message ?? "The upload was refused."));
