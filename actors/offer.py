@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 import attrs
 import orjson
 
 __all__ = [
+    "BYPASS_CHOSEN",
     "MODE_RANKS",
     "NO_OFFER",
     "AgentCommand",
@@ -44,6 +45,9 @@ MAX_OFFER_BYTES = 480 * 1024
 
 BYPASS_NAMES = frozenset({"bypassPermissions", "danger-full-access", "never", "bypass"})
 """Modes that never ask, by the names that our agents have for them: what counts before an agent has reported its modes."""
+
+BYPASS_CHOSEN: Final = "bypass_chosen"
+"""The audit's word for the choice of a mode that never asks."""
 
 T = TypeVar("T")
 

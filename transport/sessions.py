@@ -102,8 +102,8 @@ async def find_or_create(
     agent: str | None,
     label: str,
     settings: Callable[[], Awaitable[Settings]],
-) -> None:
-    """Make sure that a session exists; create it with `agent` if not.
+) -> bool:
+    """Make sure that a session exists; create it with `agent` if not. Return whether it was created.
 
     Args:
         agent: None if the session must exist.
@@ -115,7 +115,7 @@ async def find_or_create(
         StorageError: as in the catalog.
     """
     if await deps.catalog.get(session_id) is not None:
-        return
+        return False
     if agent is None:
         raise SessionRefused("unknown_session", "There is no such session.")
     if agent not in config.agents:
@@ -130,7 +130,8 @@ async def find_or_create(
     try:
         await deps.catalog.create(new)
     except SessionExists:
-        return  # two devices created it at the same time: both use the one that exists
+        return False  # two devices created it at the same time: both use the one that exists
+    return True
 
 
 async def attachments_of(

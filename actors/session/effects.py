@@ -169,11 +169,11 @@ class Announce:
 
 @attrs.frozen
 class NoteInAudit:
-    """Note in the audit what a key did; `subject` is what it did it to."""
+    """Note in the audit what a key did; `subject` is what it did it to, if that is more than the session."""
 
     act: str
     key_id: str
-    subject: str
+    subject: str | None = None
 
 
 Effect = (

@@ -10,11 +10,12 @@ import trio
 
 from actors.commands import Attach, Author
 from actors.events.session import Settings
-from actors.offer import NO_OFFER, decode_offer, refusal_of
+from actors.offer import BYPASS_CHOSEN, NO_OFFER, decode_offer, refusal_of
 from actors.replies import RejectCode, Rejected, SessionView
 from actors.tail import AttachedDevice, EventBatch
 from bridgehub.workspace.paths import PathRefused
 from bridgehub.workspace.worktrees import BadWorktree, find_worktree, make_worktree, name_for
+from storage.tables.hash_chain import Act
 from transport.access.auth import authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
@@ -72,8 +73,10 @@ class Attaching:
             raise _refused(
                 "forbidden", "This device_id belongs to another key or to the system; use another one."
             )
-        await self._find_or_create(label)
+        made = await self._find_or_create(label)
         view = await self._view(Author(self.device.id, label, self.device.name))
+        if made:
+            self._note_bypass(view)
         worktree = await self._look_at_worktree(view.settings.workspace)
         # A key that may only look attaches observing, whatever it asks for.
         observe = frame.observe or not authorize(self.device.scope, "decide")
@@ -127,10 +130,25 @@ class Attaching:
             return None
         return RenderedFeed(self.frame.session_id, self.connection.writer, self.renderings)
 
-    async def _find_or_create(self, label: str) -> None:
+    def _note_bypass(self, view: SessionView) -> None:
+        """Note in the audit that a session was made with a mode in which its agent asks nobody."""
+        mode = view.settings.permission_mode
+        if mode is not None and view.offer.kind_of(mode) == "bypass" and self.deps.trail is not None:
+            by, session_id = self.device.id, self.frame.session_id
+            self.deps.trail.note(
+                Act(
+                    at_ms=self.deps.clock(),
+                    act=BYPASS_CHOSEN,
+                    device_id=by,
+                    session_id=session_id,
+                    subject=mode,
+                )
+            )
+
+    async def _find_or_create(self, label: str) -> bool:
         frame = self.frame
         try:
-            await find_or_create(
+            return await find_or_create(
                 self.deps,
                 self.config,
                 self.device,

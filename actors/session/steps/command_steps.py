@@ -94,9 +94,9 @@ def take_command(step: Step, given: FromDevice) -> None:
             if rejected is not None:
                 _answer(step, envelope, rejected)
         case Configure() as change:
-            _refuse_if(step, envelope, configure(step, change, envelope.author.device_id))
+            _refuse_if(step, envelope, configure(step, change, envelope.author))
         case RevokeGrant() as revoke:
-            _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author.device_id))
+            _refuse_if(step, envelope, revoke_grant(step, revoke, envelope.author))
         case Renew():
             _renew(step, envelope)
         case AskAtDesk() as ask:

@@ -49,7 +49,7 @@ def decide_request(step: Step, author: Author, decide: Decide) -> Rejected | Non
         act = "folder_trusted" if decide.decision in ("allow", "allow_session") else "folder_not_trusted"
         step.do(NoteInAudit(act, author.key_id, str(request.input.get("folder"))))
     if resolved.mode is not None:
-        switch_mode(step, resolved.mode, author.device_id)
+        switch_mode(step, resolved.mode, author)
     return None
 
 

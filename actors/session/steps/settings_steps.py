@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from actors.commands import Configure, RevokeGrant
+from actors.commands import Author, Configure, RevokeGrant
 from actors.events.conversation import Notice
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated, Settings
-from actors.offer import encode_offer, read_offer, refusal_of
+from actors.offer import BYPASS_CHOSEN, encode_offer, read_offer, refusal_of
 from actors.replies import RejectCode
-from actors.session.effects import Announce, KeepOffer, SendToHub
+from actors.session.effects import Announce, KeepOffer, NoteInAudit, SendToHub
 from actors.session.state import SessionState
 from actors.session.steps.step import Step, decided
 from actors.tail import GaugeMoved, OfferChanged
@@ -36,7 +36,7 @@ MINUTE_MS: Final = 60_000
 MAX_NOTICE_CHARS: Final = 2000
 
 
-def configure(step: Step, change: Configure, author: str) -> tuple[RejectCode, str] | None:
+def configure(step: Step, change: Configure, author: Author) -> tuple[RejectCode, str] | None:
     """Change settings, as a whole or not at all; return why not."""
     state = step.state
     state.configured = [at for at in state.configured if at > step.now_ms - MINUTE_MS]
@@ -50,16 +50,20 @@ def configure(step: Step, change: Configure, author: str) -> tuple[RejectCode, s
     return None
 
 
-def switch_mode(step: Step, mode: str, author: str) -> None:
+def switch_mode(step: Step, mode: str, author: Author) -> None:
     """Take a mode that came with an answer and that `refusal_of_settings` let pass."""
     _choose(step, {"permission_mode": mode}, author)
 
 
-def _choose(step: Step, changes: dict[str, str | None], author: str) -> None:
+def _choose(step: Step, changes: dict[str, str | None], author: Author) -> None:
     state = step.state
     applies = {state.offer.applies.get(name, "next_turn") for name in changes}
-    settings = _changed(state.settings, changes)
-    step.set_settings(settings, device_id=author, applies="next_turn" if "next_turn" in applies else "now")
+    before, settings = state.settings, _changed(state.settings, changes)
+    applied = "next_turn" if "next_turn" in applies else "now"
+    step.set_settings(settings, device_id=author.device_id, applies=applied)
+    mode = settings.permission_mode
+    if mode is not None and mode != before.permission_mode and state.offer.kind_of(mode) == "bypass":
+        step.do(NoteInAudit(BYPASS_CHOSEN, author.key_id, mode))
     step.tell_setup()
     if "permission_mode" in changes and state.turn is not None:
         for request_id in tuple(state.turn.requests):
@@ -92,13 +96,14 @@ def allow_under_mode(step: Step, request_id: str) -> None:
     step.do(SendToHub(decided(resolved)))
 
 
-def revoke_grant(step: Step, revoke: RevokeGrant, author: str) -> tuple[RejectCode, str] | None:
+def revoke_grant(step: Step, revoke: RevokeGrant, author: Author) -> tuple[RejectCode, str] | None:
     """Take back what was allowed for the whole session; return why not."""
     state = step.state
     if revoke.grant not in state.grants:
         return "unknown_grant", "that is not allowed for the session"
     left = tuple(one for one in state.granted() if one.grant != revoke.grant)
-    step.emit(SessionUpdated(grants=left), device_id=author)
+    step.emit(SessionUpdated(grants=left), device_id=author.device_id)
+    step.do(NoteInAudit("grant_revoked", author.key_id))
     step.tell_setup()
     return None
 

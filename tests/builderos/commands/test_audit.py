@@ -96,6 +96,35 @@ async def test_every_act_has_its_author(tmp_path: Path) -> None:
         assert any("decided deny  iPad as ipad  from 127.0.0.1  in trip" in line for line in out.splitlines())
 
 
+async def test_the_choice_of_bypass_and_grants_taken_back_are_noted(tmp_path: Path) -> None:
+    config = '[agents.free]\nkind = "echo"\nallow_bypass = true\n'
+    async with open_server(tmp_path, config=config) as server:
+        async with server.device() as device:
+            await device.attach("made", agent="free", settings={"permission_mode": "bypass"})
+            await device.attach("made")
+            await device.attach("trip", agent="free")
+            await device.send("trip", "/ask may I")
+            asked = await device.wait_for("permission_requested")
+            decision = {"request_id": asked["request_id"], "decision": "allow_session"}
+            await device.say("decide", session_id="trip", **decision)
+            await device.wait_for("complete")
+            await device.say("revoke_grant", session_id="trip", grant=asked["grant"])
+            await device.wait_for("session_updated", grants=[])
+            await device.say("configure", session_id="trip", settings={"permission_mode": "bypass"})
+            await device.wait_for(lambda frame: "settings" in frame and frame["type"] == "session_updated")
+        await server.terminate()
+        found = [
+            (line["act"], line["session_id"], line.get("subject"), line["key_id"])
+            for line in await audit(server)
+            if line["act"] in ("bypass_chosen", "grant_revoked")
+        ]
+        assert found == [
+            ("bypass_chosen", "made", "bypass", "first"),
+            ("grant_revoked", "trip", None, "first"),
+            ("bypass_chosen", "trip", "bypass", "first"),
+        ]
+
+
 async def test_the_export_proves_itself_also_after_a_stop(tmp_path: Path) -> None:
     async with open_server(tmp_path) as server:
         await play(server)

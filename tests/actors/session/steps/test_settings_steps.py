@@ -12,7 +12,7 @@ from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
 from actors.offer import MAX_COMMANDS, read_offer
 from actors.replies import Rejected
-from actors.session.effects import Announce, HandOver, KeepOffer, StartHub, StopHub
+from actors.session.effects import Announce, HandOver, KeepOffer, NoteInAudit, StartHub, StopHub
 from actors.session.snapshot import view
 from actors.session.steps.settings_steps import MAX_CHANGES
 from actors.tail import GaugeMoved, OfferChanged
@@ -122,8 +122,26 @@ def test_a_flood_of_changes_is_refused() -> None:
     assert core.reply_word == "rejected too_many"
 
 
-def test_bypass_is_taken_if_the_config_allows_it() -> None:
-    assert running(bypass=True).do(Configure({"permission_mode": "bypass"})) == ["session_updated"]
+def noted(core: Core) -> list[NoteInAudit]:
+    """Return what the newest command left in the audit."""
+    return [effect for effect in core.effects if isinstance(effect, NoteInAudit)]
+
+
+def test_bypass_is_taken_if_the_config_allows_it_and_is_audited_once() -> None:
+    core = running(bypass=True)
+    assert core.do(Configure({"permission_mode": "bypass"}), "mac") == ["session_updated"]
+    assert noted(core) == [NoteInAudit("bypass_chosen", "key-of-mac", "bypass")]
+    core.do(Configure({"permission_mode": "bypass", "effort": None}), "mac")
+    assert noted(core) == [], "nothing new"
+    core.do(Configure({"permission_mode": "plan"}), "mac")
+    assert noted(core) == []
+
+
+def test_bypass_that_comes_with_an_answer_is_audited() -> None:
+    core = running(bypass=True)
+    ask(core, "p1", modes=("bypass",))
+    core.do(Decide("p1", "allow", mode="bypass", drives=True), "mac")
+    assert noted(core) == [NoteInAudit("bypass_chosen", "key-of-mac", "bypass")]
 
 
 def test_a_mode_answers_the_open_requests_that_name_it() -> None:
@@ -237,6 +255,7 @@ def test_a_grant_is_taken_back() -> None:
     assert at is not None
     assert core.do(RevokeGrant("run ls"), "phone") == ["session_updated"]
     assert (told(core).grants, core.setups) == ((), [Setup()])
+    assert noted(core) == [NoteInAudit("grant_revoked", "key-of-phone")], "what was granted is content"
     core.reload()
     assert core.state.grants == {}
     core.do(RevokeGrant("run ls"))
