@@ -16,7 +16,7 @@ import trio
 
 from bench.errors import BenchError
 
-__all__ = ["ROOT", "Child", "environment", "open_child", "proportional_kib", "spent_s"]
+__all__ = ["ROOT", "Child", "environment", "open_child", "proportional_kib", "spent_s", "waited_s"]
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -152,6 +152,15 @@ def spent_s(pid: int) -> float:
     except (psutil.Error, OSError) as error:
         raise BenchError(f"process {pid} is gone") from error
     return max(float(times.user + times.system), exact)
+
+
+def waited_s(pid: int) -> float:
+    """Return how long the living threads of a process could run but had no processor, seconds; 0 without Linux."""
+    waited = 0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):  # a thread that has ended
+            waited += int(file.read_text().split()[1])
+    return waited / _NS_PER_S
 
 
 def proportional_kib(pid: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from bench.devices import now_us
 from bench.errors import BenchError
 from bench.figures import percentile, ratios, spread
 from bench.plan import Plan
-from bench.processes import proportional_kib, spent_s
+from bench.processes import proportional_kib, spent_s, waited_s
 from bench.report import Row, Target
 from bench.terminal.bare import TEXT
 from bench.terminal.window import FRAME_END, Size, Window, open_window
@@ -39,6 +40,9 @@ SIZE: Size = (80, 24)
 PATIENCE_S = 1.0
 """A key without an effect is pressed again after this, and the time continues: so a stop counts as one."""
 
+LESS = "less what it waited for a processor"
+"""The other figures depend on what else the machine has to do."""
+
 _PAGE_UP = b"\x1b[5~"
 _SESSION = "session-0"
 _WHOLE = re.compile(rb"live.*?" + re.escape(FRAME_END), re.DOTALL)
@@ -48,14 +52,22 @@ _NUMBER = re.compile(rb"question (\d+),")
 _DRAWN = re.compile(rb"question \d+,.*?" + re.escape(FRAME_END), re.DOTALL)
 _BARE_DRAWN = re.compile(re.escape(TEXT.encode()) + rb".*?" + re.escape(FRAME_END), re.DOTALL)
 _US_PER_MS = 1000.0
+_MS_PER_S = 1000.0
 _KIB = 1024.0
 
 
 @attrs.frozen
 class Start:
-    """One start: when its first text was on the screen, and when all was."""
+    """One start.
+
+    Attributes:
+        first_ms: until its first text was on the screen.
+        idle_ms: that, less what it waited for a processor.
+        whole_ms: until all was.
+    """
 
     first_ms: float
+    idle_ms: float
     whole_ms: float
 
 
@@ -66,11 +78,14 @@ class Scroll:
     Attributes:
         lowest: the number of the first question that was on the screen.
         spent_s: processor time of the client for all keys.
+        times_ms: from each key to its page.
+        idle_ms: that, less what the client and the bench waited for a processor.
     """
 
     lowest: int
     spent_s: float = 0.0
     times_ms: list[float] = attrs.field(factory=list)
+    idle_ms: list[float] = attrs.field(factory=list)
 
 
 async def measure_history(plan: Plan, folder: Path, say: Callable[[str], None]) -> list[Row]:
@@ -106,11 +121,13 @@ async def _starts(plan: Plan, folder: Path, words: list[str], say: Callable[[str
         ours.append(await _start(words, (_DRAWN, _WHOLE), plan, folder))
     bare = [start.first_ms for start in theirs[1:]]
     first, all_of_it = [start.first_ms for start in ours[1:]], [start.whole_ms for start in ours[1:]]
+    idle, bare_idle = [start.idle_ms for start in ours[1:]], [start.idle_ms for start in theirs[1:]]
     title, against = "terminal: start to", ", against Textual alone"
     limit = Target(MAX_START_MS, at_most=True, of="measured")
     history = f"{title} the history of {plan.history:,} messages{against}"
     return [
         Row(history, "ms", spread(first), spread(bare), ratios(first, bare), limit),
+        Row(f"{title} the history, {LESS}", "ms", spread(idle), spread(bare_idle), ratios(idle, bare_idle)),
         Row(
             f"{title} the whole screen{against}",
             "ms",
@@ -125,9 +142,12 @@ async def _start(
     words: list[str], drawn: tuple[re.Pattern[bytes], re.Pattern[bytes]], plan: Plan, folder: Path
 ) -> Start:
     async with open_window("the program", words, folder, SIZE) as window:
-        first, whole = [(await window.find(one, 0, plan.run_limit_s))[1] - window.began_us for one in drawn]
+        _, first_us = await window.find(drawn[0], 0, plan.run_limit_s)
+        waited_ms = _MS_PER_S * waited_s(window.pid)
+        _, whole_us = await window.find(drawn[1], 0, plan.run_limit_s)
         await window.rest(QUIET_S, plan.run_limit_s)
-    return Start(first / _US_PER_MS, whole / _US_PER_MS)
+    first_ms, whole_ms = ((at_us - window.began_us) / _US_PER_MS for at_us in (first_us, whole_us))
+    return Start(first_ms, max(first_ms - waited_ms, 0.0), whole_ms)
 
 
 async def _idle(window: Window, plan: Plan, say: Callable[[str], None]) -> Row:
@@ -144,9 +164,13 @@ async def _scroll(window: Window, plan: Plan) -> Scroll:
     lowest = min(map(int, _NUMBER.findall(window.raw)), default=0)
     done, before = Scroll(lowest), spent_s(window.pid)
     while done.lowest > 0:
+        waited = waited_s(window.pid) + waited_s(os.getpid())
         start, pressed_us = len(window.raw), now_us()
         await window.press(_PAGE_UP)
-        done.times_ms.append((await _further(window, start, done, plan) - pressed_us) / _US_PER_MS)
+        took_ms = (await _further(window, start, done, plan) - pressed_us) / _US_PER_MS
+        waited_ms = _MS_PER_S * (waited_s(window.pid) + waited_s(os.getpid()) - waited)
+        done.times_ms.append(took_ms)
+        done.idle_ms.append(max(took_ms - waited_ms, 0.0))
     done.spent_s = spent_s(window.pid) - before
     return done
 
@@ -177,7 +201,9 @@ def _scroll_rows(plan: Plan, done: Scroll) -> list[Row]:
     )
     return [
         Row(f"{title}, p50 of {len(times):,} keys", "ms", spread([percentile(times, 0.5)])),
-        Row(f"{title}, processor time", "ms", spread([1000 * done.spent_s / max(1, len(times))])),
+        Row(f"{title}, processor time", "ms", spread([_MS_PER_S * done.spent_s / max(1, len(times))])),
         Row(f"{title}, p99", "ms", spread([percentile(times, 0.99)]), target=p99),
         Row(f"{title}, longest", "ms", spread([max(times, default=0.0)]), target=longest),
+        Row(f"{title}, p99 {LESS}", "ms", spread([percentile(done.idle_ms, 0.99)])),
+        Row(f"{title}, longest {LESS}", "ms", spread([max(done.idle_ms, default=0.0)])),
     ]
