@@ -336,6 +336,13 @@ class Agent:
         self.raw(rest + "\n")
         return self.ended()
 
+    def act_updates(self, rest: str) -> Any:
+        """Send these updates of the conversation, a JSON list."""
+        for update in json.loads(rest):
+            params = {"sessionId": self.session_id, "update": update}
+            self.write({"method": "session/update", "params": params})
+        return self.ended()
+
     def act_long(self, size: str) -> Any:
         self.text("x" * int(size))
         return self.ended()

@@ -6,6 +6,7 @@ counts as absent. So a newer program may send more fields, or fewer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -132,7 +133,7 @@ def decode(line: bytes | bytearray) -> Message:
     try:
         told = orjson.loads(line)
     except orjson.JSONDecodeError:
-        raise CodexBadOutput("a line that is not JSON") from None
+        told = _half_characters(line)
     if not isinstance(told, dict):
         raise CodexBadOutput("a line that is not a JSON object")
     fields = Fields(told)
@@ -147,6 +148,23 @@ def decode(line: bytes | bytearray) -> Message:
         error = _words_of(refusal) if "error" in told else None
         return Reply(request_id, fields.inner("result"), error, refusal.count("code"))
     raise CodexBadOutput("a line that is not a message of the protocol")
+
+
+_ESCAPE = re.compile(rb"\\(?:u([dD][89abAB]..)\\u([dD][c-fC-F]..)|u([dD][89a-fA-F]..)|.)", re.DOTALL)
+"""An escape of a string: a pair of surrogates, one without its other half, or anything else."""
+
+
+def _half_characters(line: bytes | bytearray) -> Any:
+    """Parse a line whose only fault is a surrogate without its other half, which becomes U+FFFD. Raises BadOutput.
+
+    Agents in JavaScript write one if they cut a text inside a character.
+    """
+    if b"\\ud" not in line and b"\\uD" not in line:
+        raise CodexBadOutput("a line that is not JSON")
+    try:
+        return orjson.loads(_ESCAPE.sub(lambda found: b"\\ufffd" if found[3] else found[0], line))
+    except orjson.JSONDecodeError:
+        raise CodexBadOutput("a line that is not JSON") from None
 
 
 def is_piece(message: Message) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil
@@ -58,6 +60,42 @@ async def test_what_means_nothing_is_ignored(tmp_path: Path, line: str) -> None:
     async with open_acp_rig(tmp_path) as rig:
         end, _ = await rig.turn(rig.driver(), f"raw {line}")
         assert isinstance(end, TurnDone)
+
+
+TOOL = {
+    "sessionUpdate": "tool_call",
+    "toolCallId": "a",
+    "title": "x",
+    "kind": "execute",
+    "status": "in_progress",
+}
+
+
+@pytest.mark.parametrize(
+    ("updates", "count"),
+    [
+        ([{**TOOL, "content": "no list"}], 1),
+        ([{**TOOL, "content": [1, None, [], {"type": 5}, {"type": "diff"}, {"type": "content"}]}], 1),
+        ([{**TOOL, "content": [{"type": "terminal", "terminalId": "no such"}]}], 1),
+        ([{**TOOL, "content": [{"type": "terminal", "terminalId": {}}]}, {**TOOL, "status": 7}], 1),
+        ([{**TOOL, "content": [{"type": "diff", "path": "/", "oldText": 1, "newText": "\ud800"}]}], 1),
+        ([{**TOOL, "status": "completed"}, {**TOOL, "status": "completed"}, TOOL], 1),
+        ([TOOL, TOOL, TOOL], 1),
+        ([{**TOOL, "toolCallId": ""}, {**TOOL, "toolCallId": 12}], 0),
+        ([{**TOOL, "toolCallId": "i" * 100_000, "title": "t" * 100_000, "kind": "k" * 100_000}], 1),
+        ([{**TOOL, "locations": [{"path": "p" * 9999}] * 999, "rawInput": [[[[]]]]}], 1),
+        ([{"sessionUpdate": "plan", "entries": [1, {"content": 2}]}, {"sessionUpdate": "usage_update"}], 0),
+        ([{"sessionUpdate": "current_mode_update", "currentModeId": "nobody knows it"}], 0),
+        ([{"sessionUpdate": "config_option_update", "configOptions": {}}, {"sessionUpdate": []}], 0),
+    ],
+)
+async def test_updates_that_are_wrong_inside_end_nothing(
+    tmp_path: Path, updates: list[dict[str, Any]], count: int
+) -> None:
+    async with open_acp_rig(tmp_path) as rig:
+        end, sink = await rig.turn(rig.driver(), f"updates {json.dumps(updates)}")
+        assert isinstance(end, TurnDone)
+        assert len(sink.of(ToolBegan)) == len(sink.of(ToolEnded)) == count
 
 
 async def test_another_version_of_the_protocol_is_told(tmp_path: Path) -> None:

@@ -81,3 +81,27 @@ def _told(messages: list[Notification | ServerRequest]) -> list[tuple[str, str]]
         else:
             told.append((message.method, ""))
     return told
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (r"a\ud83db", "a\ufffdb"),
+        (r"\ude00", "\ufffd"),
+        (r"\ud83d\ud83d\ude00\ude00", "\ufffd😀\ufffd"),
+        (r"\ud83d\u0041\\ud83d", "\ufffdA\\ud83d"),
+        (r"\\\ud83d\n", "\\\ufffd\n"),
+    ],
+)
+def test_half_of_a_character_is_replaced(text: str, read: str) -> None:
+    message = decode(b'{"method":"x","params":{"text":"%b"}}' % text.encode())
+    assert isinstance(message, Notification)
+    assert message.params.text("text") == read
+
+
+@pytest.mark.parametrize(
+    "line", [rb'{"method":"\ud83d"', rb"\ud83d", rb'{"method":"\ud8"}', rb'{"a":"\ud83d\q"}']
+)
+def test_a_line_with_another_fault_is_no_message(line: bytes) -> None:
+    with pytest.raises(CodexBadOutput):
+        decode(line)
