@@ -8,9 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.e2e.world import hubs_of, kinds_of_turn, open_http, wait_processes_gone
 from tests.standin.acp_rig import agent_command
 from tests.support.server import Server, open_server, runs
+
+MAX_GROWTH_BYTES = 64 * 1024 * 1024
+"""Seen: the hub 4 MB, the server 13 MB. A copy of each flood would be more."""
 
 
 @asynccontextmanager
@@ -214,3 +219,31 @@ async def test_what_a_command_printed_stays_after_its_hubs_death(place: Path, si
         assert (finished["output"], finished["is_error"]) == ("one\n", True)
         assert (await two.wait_for("error", start=0))["code"] == "agent_exited"
         await wait_processes_gone([hub, *below])
+
+
+async def test_floods_leave_hub_and_server_small(place: Path, sid: str) -> None:
+    async with open_place(place) as server, server.device() as device:
+        await device.attach(sid, agent="mine")
+        await device.ask(sid, "hello")
+        processes = [hubs_of(server.data)[sid], psutil.Process(server.pid)]
+        before = [process.memory_info().rss for process in processes]
+        for content in ("flood 100000", "long 561000", "strange 3000", "open 3000", "ask_all 100"):
+            await device.send(sid, content)
+            turn = (await device.wait_for("turn_started", limit_s=60))["turn_id"]
+            if content == "ask_all 100":
+                await device.wait_for("permission_requested", limit_s=60)
+                await device.say("interrupt", session_id=sid)
+            await device.wait_for(is_turns_end(turn), start=0, limit_s=120)
+            if content == "flood 100000":
+                assert device.text(sid, turn) == "".join(f"{number} " for number in range(100_000))
+            device.forget()
+        grown = [process.memory_info().rss - old for process, old in zip(processes, before, strict=True)]
+        assert max(grown) < MAX_GROWTH_BYTES, grown
+        end = await device.ask(sid, "after")
+        assert device.text(sid, end["turn_id"]) == "you said after (7)"
+
+
+def is_turns_end(turn_id: str) -> Callable[[dict[str, Any]], bool]:
+    """Match the last event of a turn."""
+    ends = ("complete", "error", "interrupted")
+    return lambda frame: frame["type"] in ends and frame.get("turn_id") == turn_id

@@ -102,6 +102,7 @@ async def _open_rig(folder: Path, env: dict[str, str], command: list[str]) -> As
         env=env,
         command=command,
         limit_s=TURN_LIMIT_S,
+        start_s=TURN_LIMIT_S - 10,
     )
     async with rig.closing():
         yield rig

@@ -57,10 +57,11 @@ def deciding(decision: Any, **fields: Any) -> AcpSink:
 
 @attrs.define(eq=False, kw_only=True)
 class AcpRig(DriverRig[AcpDriver, AcpSink]):
-    """Drivers of the stand-in agent. `command`: None starts the stand-in."""
+    """Drivers of the stand-in agent. `command`: None starts the stand-in; `start_s`: how long a start may take."""
 
     env: dict[str, str] = attrs.field(factory=lambda: {"PATH": "/usr/bin:/bin"})
     command: list[str] | None = None
+    start_s: float = 45.0
 
     def sink(self) -> AcpSink:
         """Return a new sink."""
@@ -70,7 +71,11 @@ class AcpRig(DriverRig[AcpDriver, AcpSink]):
         """Make a driver; `standin`: what the agent cannot, and how it misbehaves."""
         env = {**self.env, "ACP_STANDIN": orjson.dumps(standin or {}).decode()}
         options = {"command": self.command or agent_command(self.home)} | changes.pop("options", {})
-        changes = {"agent": "standin", "blob_folder": str(self.home / "blobs")} | changes
+        changes = {
+            "agent": "standin",
+            "blob_folder": str(self.home / "blobs"),
+            "start_s": self.start_s,
+        } | changes
         return self.keep(make_driver(self.base_spec("acp", env, options, **changes)))
 
     def had(self) -> dict[str, Any]:
