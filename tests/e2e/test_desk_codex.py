@@ -125,6 +125,8 @@ async def test_terminal_joins_a_live_thread_and_both_sides_see_and_decide_everyt
             "bash touch two.txt",
             "alone again",
         ]
+        updated = [one for one in await all_events(http, sid) if one["type"] == "session_updated"]
+        assert [one for one in updated if "settings" in one] == [], "the terminal changed nothing"
 
 
 async def test_what_a_terminal_sets_in_a_shared_thread_is_the_sessions_setting(place: Path) -> None:
