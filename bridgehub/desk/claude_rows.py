@@ -18,7 +18,7 @@ from bridgehub.desk.lines import parse
 from bridgehub.desk.records import MAX_TEXT, DeskEvent, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import RowParts, read_time
 
-__all__ = ["ENTRYPOINT", "OUR_WAYS", "Branch", "Chosen", "read_branch", "row_id", "row_parts"]
+__all__ = ["ENTRYPOINT", "OUR_WAYS", "ROW_COSTS", "Branch", "Chosen", "read_branch", "row_id", "row_parts"]
 
 ENTRYPOINT = "builderos"
 """How our own programs are called in the rows that they write."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-from bridgehub.desk.claude_rows import row_id
+from bridgehub.desk.claude_rows import ROW_COSTS, row_id
 from bridgehub.desk.codex_rows import CodexRows, item_of
 from bridgehub.desk.described import Described
 from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
@@ -105,7 +105,7 @@ class CodexFiles:
                     is_cut = True
                     break
                 lines.append(line)
-                size -= len(line)
+                size -= len(line) + ROW_COSTS
                 messages -= b'"UserMessage"' in line or b'"user_message"' in line
         rows = CodexRows()
         told = (rows.take(row) for row in map(parse, reversed(lines)) if row is not None)

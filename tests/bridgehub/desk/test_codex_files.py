@@ -39,6 +39,13 @@ def test_list_and_history_of_a_rollout(tmp_path: Path) -> None:
     assert files.history(str(path), path.stat().st_size, messages=1, size=1 << 20)[1]
 
 
+def test_each_row_of_a_history_counts_beside_its_text(tmp_path: Path) -> None:
+    path = rollout(tmp_path, ONE, *((f"q{n}", "a") for n in range(50)))
+    size = path.stat().st_size
+    _, is_cut = CodexFiles(tmp_path).history(str(path), size, messages=100, size=size)
+    assert is_cut, "a call of a tool costs more memory than its row has letters"
+
+
 def test_look_leaves_turns_out_that_began_here(tmp_path: Path) -> None:
     path = rollout(tmp_path, ONE, ("from the phone", "Hi."), ours=True)
     files = CodexFiles(tmp_path)
