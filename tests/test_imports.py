@@ -104,10 +104,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 }
 """Sub-folder: what in its own folder it may not import. It lies below, or it is a neighbour of the same kind."""
 
-SHARED_BY_COMMANDS = (
-    "builderos.commands.device_store",
-    "builderos.commands.verify",
-)
+SHARED_BY_COMMANDS = ("builderos.commands.verify",)
 """Modules of `builderos/commands` that no command owns; a command imports no other command."""
 
 PURE_FILES = (
@@ -330,7 +327,7 @@ def test_a_planted_circle_is_found() -> None:
         ("transport.http.routes", "from transport import ios", 1),
         ("storage.sqlite", "def late():\n    from storage.tables import append", 1),
         ("builderos.commands", "from builderos.commands.backup import run_backup", 1),
-        ("builderos.commands", "from builderos.commands.device_store import Known", 0),
+        ("builderos.commands", "from builderos.commands.verify import Known", 0),
         ("bridgehub.agents.codex", "from ..claude import driver", 1),
         ("transport.v3", "from transport.websocket.writer import DeviceWriter", 0),
         ("transport", "from transport.http.app import make_app", 0),

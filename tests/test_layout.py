@@ -11,7 +11,6 @@ MAX_FILES = 15
 
 FULL = {
     "bridgehub/agents/acp": 16,
-    "builderos/commands": 16,
 }
 """Folders that have more files, and how many. It only shrinks."""
 

@@ -19,7 +19,7 @@ from bridgehub.protocol.errors import unwrap
 from builderos.client.state import RefusedError
 from builderos.client.terminal import one_line, table, terminal_code
 from builderos.client.wire.server import LinkLostError, NoServerError, find_server
-from builderos.commands.device_store import DeviceList, PairingLink, ServerDevices, open_folder_devices
+from builderos.device_store import DeviceList, PairingLink, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.options import Parser, as_path
 from storage.data_folder import DATABASE_NAME, read_holder
