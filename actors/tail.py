@@ -17,7 +17,7 @@ import attrs
 from actors.events.committed import URGENT_KINDS, Committed
 from actors.events.pieces import join_pieces
 from actors.offer import Offer
-from bridgehub.protocol.tool_output import ToolOutput
+from bridgehub.protocol.tool_events import ToolOutput
 
 __all__ = [
     "AttachedDevice",

@@ -53,7 +53,7 @@ from actors.offer import AgentCommand, McpServer, Mode, Model, Offer
 from actors.replies import Accepted, IfHead, QueuedMessage, Rejected, SessionView
 from actors.tail import AttachedDevice, DraftChanged, Presence, ReadMarkMoved, ToolOutputs
 from bridgehub.desk.records import Where
-from bridgehub.protocol.tool_output import ToolOutput
+from bridgehub.protocol.tool_events import ToolOutput
 from storage.records import SessionRecord, Summary
 from transport.config import TransportConfig
 from transport.v3 import replies

@@ -33,7 +33,7 @@ from actors.session.state import (
     WaitingMessage,
 )
 from bridgehub.desk.records import DESK
-from bridgehub.protocol.trust import declined_by
+from bridgehub.protocol.requests import declined_by
 
 __all__ = ["apply"]
 

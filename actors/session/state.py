@@ -17,7 +17,7 @@ from actors.offer import MODE_RANKS, NO_OFFER, Offer
 from actors.replies import IfHead
 from actors.session.answer import AnswerText
 from bridgehub.desk.records import DESK, DeskMark, Where
-from bridgehub.protocol.tool_output import ToolOutput
+from bridgehub.protocol.tool_events import ToolOutput
 
 __all__ = ["PREVIEW_LENGTH", "BackgroundTask", "RunningUndo", "SessionState", "Turn", "WaitingMessage"]
 

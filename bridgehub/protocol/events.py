@@ -9,8 +9,19 @@ from typing import Any, Literal
 
 import attrs
 
-from bridgehub.protocol.desk_events import Joined, PermissionSettled, PersonSaid, Titled
-from bridgehub.protocol.tool_output import ToolOutput, ToolsPrinted
+from bridgehub.protocol.requests import PermissionAsked, PermissionSettled
+from bridgehub.protocol.session_events import (
+    AgentMemory,
+    AgentOffered,
+    Checkpointed,
+    Gauged,
+    Joined,
+    LeftOut,
+    PersonSaid,
+    SettingsTold,
+    Titled,
+)
+from bridgehub.protocol.tool_events import ToolBegan, ToolEnded, ToolOutput, ToolsPrinted
 
 __all__ = [
     "AgentMemory",
@@ -97,47 +108,6 @@ class SteerLost:
 
 
 @attrs.frozen
-class AgentMemory:
-    """What the driver must know again in the session's next hub; replaces what it reported before.
-
-    Small (at most 16 KiB as JSON); no secrets, since it is kept in the database.
-    """
-
-    turn_id: str | None
-    data: dict[str, Any]
-
-
-@attrs.frozen
-class AgentOffered:
-    """What the agent offers now (PROTOCOL section 8), as JSON; replaces its earlier offer."""
-
-    turn_id: str | None
-    offer: dict[str, Any]
-
-
-@attrs.frozen
-class Gauged:
-    """How full the context is, what it cost and what limits there are, as JSON; replaces the earlier one."""
-
-    turn_id: str | None
-    gauge: dict[str, Any]
-
-
-@attrs.frozen
-class SettingsTold:
-    """The agent works with other settings than it was given.
-
-    Attributes:
-        settings: those that differ, by their names in `Setup`, with the values that hold now.
-        refused: why the agent did not take what it was given, for a person; None: it changed them by itself.
-    """
-
-    turn_id: str | None
-    settings: dict[str, str | None]
-    refused: str | None = None
-
-
-@attrs.frozen
 class HistoryWanted:
     """The driver asks for what was said before this turn; it waits for `History`.
 
@@ -168,70 +138,6 @@ class BlockDropped:
     turn_id: str
     channel: Literal["text", "thinking"]
     block: str
-
-
-@attrs.frozen
-class ToolBegan:
-    """The agent calls a tool."""
-
-    turn_id: str
-    tool_id: str
-    name: str
-    input: Any
-    parent_tool_id: str | None = None
-    blob: dict[str, Any] | None = None
-
-
-@attrs.frozen
-class ToolEnded:
-    """A tool call ended. Of an output over 64 KiB `output` is the beginning; `blob` has size and sha256.
-
-    `diff`: what an edit changed, as file entries (PROTOCOL section 9). `pictures`: what it showed, each with `mime_type`,
-    and kept as a blob.
-    """
-
-    turn_id: str
-    tool_id: str
-    name: str
-    output: str
-    is_error: bool
-    parent_tool_id: str | None = None
-    duration_ms: int | None = None
-    blob: dict[str, Any] | None = None
-    diff: Any = None
-    pictures: tuple[dict[str, Any], ...] = ()
-
-
-@attrs.frozen
-class PermissionAsked:
-    """The agent waits for `Decided`.
-
-    Attributes:
-        grant: what `allow_session` allows from now on, in words for a person; None: only this call.
-        task_id: the delegated task that asks, None for the session's own agent.
-        kind: what the request is about, one of `agents.request_words.Kind`; a text here, since the two ends version
-            apart.
-        title: one line of plain words.
-        modes: the modes under which the agent would not have asked.
-        diff: what an edit changes, as file entries (PROTOCOL section 9).
-        editable: fields of `input` that a person may change.
-        denying: those of `options` that deny, beside `deny` itself.
-    """
-
-    turn_id: str
-    request_id: str
-    tool: str
-    input: Any
-    options: tuple[str, ...]
-    questions: Any = None
-    grant: str | None = None
-    task_id: str | None = None
-    kind: str = "other"
-    title: str = ""
-    modes: tuple[str, ...] = ()
-    diff: Any = None
-    editable: tuple[str, ...] = ()
-    denying: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -282,37 +188,6 @@ class Noticed:
     content: str
     attempt: int | None = None
     retry_in_s: float | None = None
-
-
-@attrs.frozen
-class LeftOut:
-    """A file that a checkpoint does not hold. `reason`: a word of PROTOCOL section 9."""
-
-    path: str
-    reason: str
-
-
-@attrs.frozen
-class Checkpointed:
-    """The workspace was saved. It belongs to no running turn, so `turn_id` is None.
-
-    Attributes:
-        of_turn: the turn around which it was taken.
-        position: `before` or `after` that turn.
-        files, added, removed: after a turn, what differs from the state before it; None before it.
-        late: it came later than it should.
-        left_out: the first of the files that are not in it.
-    """
-
-    turn_id: str | None
-    of_turn: str
-    checkpoint_id: str
-    position: Literal["before", "after"]
-    files: int | None = None
-    added: int | None = None
-    removed: int | None = None
-    late: bool = False
-    left_out: tuple[LeftOut, ...] = ()
 
 
 @attrs.frozen

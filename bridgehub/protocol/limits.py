@@ -15,7 +15,7 @@ import attrs
 
 from bridgehub.protocol import events as hub
 from bridgehub.protocol.codec import json_bytes
-from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS, MAX_OUTPUTS
+from bridgehub.protocol.tool_events import MAX_OUTPUT_CHARS, MAX_OUTPUTS
 
 __all__ = [
     "MAX_GRANT_CHARS",

@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 import orjson
 
-from bridgehub.protocol.trust import MAX_RUNS, trust_input
+from bridgehub.protocol.requests import MAX_RUNS, trust_input
 from bridgehub.trust.reading import project_folders, sha256_of
 
 __all__ = ["Findings", "Notes", "Run", "hook_commands", "server_command", "strings_of"]

@@ -27,7 +27,7 @@ from bridgehub.protocol.events import (
     ToolsPrinted,
 )
 from bridgehub.protocol.messages import Decided, History
-from bridgehub.protocol.trust import KIND, declined_by
+from bridgehub.protocol.requests import TRUST, declined_by
 from bridgehub.watchdog import InactivityWatchdog
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class TurnSink:
             await trio.lowlevel.checkpoint()
             return Decided(request_id, "deny")
         asked = PermissionAsked(
-            self.turn_id, request_id, KIND, told, options, task_id=task_id, kind=KIND, title=found.title
+            self.turn_id, request_id, TRUST, told, options, task_id=task_id, kind=TRUST, title=found.title
         )
         with self.silence.held():
             decided = await self.asking.wait_answer(request_id, None, lambda: self.emit(asked))

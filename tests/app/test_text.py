@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.events.permissions import PermissionRequested
-from bridgehub.protocol.trust import trust_input
+from bridgehub.protocol.requests import trust_input
 from transport.ios.text import SummaryFilter, bare_error, decision_of, may_be_allowed, request_text
 from transport.ios.wire import ChatFrame, ConfigFrame, decode_app
 

@@ -28,7 +28,7 @@ from bridgehub.protocol.events import (
 )
 from bridgehub.protocol.limits import clip
 from bridgehub.protocol.messages import Reported
-from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS
+from bridgehub.protocol.tool_events import MAX_OUTPUT_CHARS
 from bridgehub.spool import Spool
 
 

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from bridgehub.agents.codex.protocol import Fields
-from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS
+from bridgehub.protocol.tool_events import MAX_OUTPUT_CHARS
 
 __all__ = ["MAX_OUTPUT_BYTES", "BadTerminal", "Terminals"]
 

@@ -19,7 +19,7 @@ from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_texts, relative
 from bridgehub.agents.pictures import picture_of
 from bridgehub.agents.text import MAX_TOOL_BYTES, clean_text
-from bridgehub.protocol.tool_output import MAX_OUTPUT_CHARS, ToolOutput
+from bridgehub.protocol.tool_events import MAX_OUTPUT_CHARS, ToolOutput
 
 __all__ = ["KINDS", "ToolCall", "clean_id", "clean_json", "content_text"]
 

@@ -22,8 +22,8 @@ from bridgehub.agents.codex.translate.outcome import TokenUsage
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.blobs import blob_of, keep_blob
 from bridgehub.desk.records import DESK
-from bridgehub.protocol.desk_events import PersonSaid
 from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged
+from bridgehub.protocol.session_events import PersonSaid
 
 __all__ = ["COMMANDS", "CodexTurn", "OwnCall", "SteeredMessage", "own_call"]
 

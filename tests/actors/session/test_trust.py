@@ -12,7 +12,7 @@ from actors.session.apply import DECLINED_KEPT
 from actors.session.effects import ForgetHub, NoteInAudit, StartHub
 from actors.session.steps.hub_life_steps import MAX_ASKED_AGAIN
 from bridgehub.protocol import events as hub
-from bridgehub.protocol.trust import KIND, trust_input
+from bridgehub.protocol.requests import TRUST, trust_input
 from tests.actors.core import Core
 
 RUNS = [{"kind": "hook", "name": "SessionStart", "from": ".claude/settings.json"}]
@@ -20,8 +20,8 @@ RUNS = [{"kind": "hook", "name": "SessionStart", "from": ".claude/settings.json"
 
 def asking(core: Core, request_id: str = "p1", folder: str = "/w", **fields: Any) -> hub.PermissionAsked:
     asked = trust_input("claude", folder, RUNS, 0)
-    given = {"options": ("allow", "deny"), "kind": KIND, "title": "Trust it?", **fields}
-    return hub.PermissionAsked(core.turn_id, request_id, KIND, asked, **given)
+    given = {"options": ("allow", "deny"), "kind": TRUST, "title": "Trust it?", **fields}
+    return hub.PermissionAsked(core.turn_id, request_id, TRUST, asked, **given)
 
 
 def waiting() -> Core:
@@ -43,7 +43,7 @@ def test_a_request_shows_what_would_run() -> None:
     assert core.state.turn is not None
     request = core.state.turn.requests["p1"]
     assert isinstance(request, PermissionRequested)
-    assert (request.about, request.input["folder"], request.input["runs"]) == (KIND, "/w", RUNS)
+    assert (request.about, request.input["folder"], request.input["runs"]) == (TRUST, "/w", RUNS)
     assert (request.options, request.modes, request.editable) == (("allow", "deny"), (), ())
 
 

@@ -15,7 +15,7 @@ import trio
 
 from bridgehub.protocol.events import TurnDone
 from bridgehub.protocol.messages import Decided
-from bridgehub.protocol.trust import KIND
+from bridgehub.protocol.requests import TRUST
 from tests.standin.anthropic import StandIn, open_standin
 from tests.standin.rig import SDK_DROPS_GENERATORS, Asked, ClaudeRig, RecordingSink, open_rig
 from tests.support.hostile import Hostile, make_hostile
@@ -45,7 +45,7 @@ class Place:
         return not self.hostile.ran and not self.evil.requests and not self.evil.other_calls
 
     def asked_of(self, sink: RecordingSink) -> list[Asked]:
-        return [asked for asked in sink.of(Asked) if asked.tool == KIND]
+        return [asked for asked in sink.of(Asked) if asked.tool == TRUST]
 
 
 @asynccontextmanager
@@ -56,7 +56,7 @@ async def open_place(folder: Path) -> AsyncIterator[Place]:
 
 def deciding(decision: Any) -> RecordingSink:
     """Return a sink that answers by that if it is asked for trust, and by no else."""
-    return RecordingSink(decide=lambda asked: Decided("r", decision if asked.tool == KIND else "deny"))
+    return RecordingSink(decide=lambda asked: Decided("r", decision if asked.tool == TRUST else "deny"))
 
 
 async def test_nothing_runs_before_a_word_and_none_after_a_no(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import trio
 
 from bridgehub.protocol.events import TurnDone
 from bridgehub.protocol.messages import Decided
-from bridgehub.protocol.trust import KIND
+from bridgehub.protocol.requests import TRUST
 from tests.standin.openai import OpenAIStandIn, open_openai
 from tests.standin.openai_rig import CodexRig, CodexSink, open_codex_rig
 from tests.standin.rig import Asked
@@ -39,7 +39,7 @@ class Place:
         return (self.rig.home / ".codex" / "config.toml").read_text()
 
     def asked_of(self, sink: CodexSink) -> list[Asked]:
-        return [asked for asked in sink.asked if asked.tool == KIND]
+        return [asked for asked in sink.asked if asked.tool == TRUST]
 
 
 @asynccontextmanager
@@ -50,7 +50,7 @@ async def open_place(folder: Path) -> AsyncIterator[Place]:
 
 def deciding(decision: Any) -> CodexSink:
     """Return a sink that answers by that if it is asked for trust, and by no else."""
-    return CodexSink(decide=lambda asked: Decided("r", decision if asked.tool == KIND else "deny"))
+    return CodexSink(decide=lambda asked: Decided("r", decision if asked.tool == TRUST else "deny"))
 
 
 async def test_nothing_runs_before_a_word_and_none_after_a_no(tmp_path: Path) -> None:

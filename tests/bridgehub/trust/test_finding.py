@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bridgehub.protocol.trust import MAX_RUNS
+from bridgehub.protocol.requests import MAX_RUNS
 from bridgehub.trust.claude_files import find_claude
 from bridgehub.trust.codex_files import find_codex
 from bridgehub.trust.finding import MAX_TOLD_BYTES, Findings

@@ -15,8 +15,8 @@ from bridgehub.agents.codex.live.sockets import clients_of
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import HELD, Notification, ServerRequest
 from bridgehub.agents.codex.thread_settings import ThreadSettings
-from bridgehub.protocol.desk_events import Joined, Titled
 from bridgehub.protocol.events import SettingsTold
+from bridgehub.protocol.session_events import Joined, Titled
 
 __all__ = ["BetweenCodexTurns"]
 

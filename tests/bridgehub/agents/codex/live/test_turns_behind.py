@@ -12,8 +12,8 @@ from trio.testing import wait_all_tasks_blocked
 from bridgehub.agents.base import BeganAtDesk, TurnEnd
 from bridgehub.agents.codex.protocol import HELD, Notification, ServerRequest, Speech
 from bridgehub.agents.codex.session import CodexSession
-from bridgehub.protocol.desk_events import PersonSaid
 from bridgehub.protocol.events import TurnDone
+from bridgehub.protocol.session_events import PersonSaid
 from tests.bridgehub.agents.codex.live.scripted import (
     Scripted,
     asks,
