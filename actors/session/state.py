@@ -215,7 +215,8 @@ class SessionState:
             return "failed"
         if self.turn is None:
             return "idle"
-        return "waiting" if self.turn.requests else "running"
+        waits_at_desk = self.is_at_desk and self.where is not None and self.where.status == "waiting"
+        return "waiting" if self.turn.requests or waits_at_desk else "running"
 
     @property
     def head(self) -> IfHead:

@@ -29,13 +29,10 @@ from bridgehub.desk.live.claude_live import live_programs
 from bridgehub.desk.live.codex_live import CodexWriters, live_threads
 from bridgehub.desk.live.processes import end_politely
 from bridgehub.desk.looking import look_at_claude, look_at_codex
-from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark, DeskSession, Where
+from bridgehub.desk.records import MAX_MESSAGES, DeskEvent, DeskLook, DeskMark, DeskSession, Where
 from bridgehub.desk.turns import Turns
 
 __all__ = ["Desk", "DeskAgent", "Listed"]
-
-MAX_MESSAGES = 5000
-"""Messages and answers of the history that an opened session begins with."""
 
 MAX_HISTORY = 16 * 1024 * 1024
 """Characters of the same; more would not fit into the server's memory many times over."""

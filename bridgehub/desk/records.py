@@ -13,6 +13,7 @@ import attrs
 __all__ = [
     "DESK",
     "MAX_LIST_TEXT",
+    "MAX_MESSAGES",
     "MAX_TEXT",
     "Began",
     "DeskEvent",
@@ -32,6 +33,9 @@ DESK = "desk"
 
 MAX_LIST_TEXT = 500
 """Characters of each text in the list (PROTOCOL section 14)."""
+
+MAX_MESSAGES = 5000
+"""Messages and answers of the history that an opened session begins with; the list shows no more of them."""
 
 MAX_TEXT = 256 * 1024
 """Characters of one text, input or output of the history; the rest of a longer one is left out."""

@@ -85,3 +85,18 @@ async def test_sessions_of_the_desk_are_listed_opened_followed_and_left_alone(pl
             "right way",
             "Found.",
         ]
+
+
+async def test_the_list_shows_no_more_messages_than_are_taken_over(place: Path) -> None:
+    made = Transcript()
+    for number in range(2_600):
+        made.user(f"question {number}")
+        made.says("answer")
+    made.write(place / "home" / ".claude", ONE)
+    async with open_server(place) as server, open_http(server) as http:
+        (listed,) = (await http.get("/api/desk/sessions")).json()["sessions"]
+        sid = (await http.post(f"/api/desk/sessions/claude/{ONE}/open")).json()["session_id"]
+        opened = next(
+            one for one in (await http.get("/api/sessions")).json()["sessions"] if one["session_id"] == sid
+        )
+    assert (listed["message_count"], opened["message_count"]) == (5000, 5000)

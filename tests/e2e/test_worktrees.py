@@ -100,7 +100,7 @@ async def test_a_worktree_that_a_fork_shares_stays(place: Path) -> None:
     assert not await trio.Path(folder).exists()
 
 
-@pytest.mark.parametrize("name", [".hidden", "-x", "a..b", "a/b", "x" * 65, "ümlaut"])
+@pytest.mark.parametrize("name", ["", ".hidden", "-x", "a..b", "a/b", "x" * 65, "ümlaut"])
 async def test_wrong_names_are_refused(place: Path, name: str) -> None:
     async with working(place) as at:
         prepare(at)

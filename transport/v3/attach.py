@@ -171,9 +171,10 @@ class Attaching:
 
     async def _with_worktree(self, settings: Settings, asked: SettingsAsked) -> Settings:
         """Make the worktree that is asked for, and have the session work there. Raises AttachRefused."""
-        if not asked.worktree:
+        wanted: object = asked.worktree
+        if wanted is None or wanted is False:
             return settings
-        name = asked.worktree if isinstance(asked.worktree, str) else name_for(self.frame.session_id)
+        name = wanted if isinstance(wanted, str) else name_for(self.frame.session_id)
         try:
             if self.config.worktrees is None:
                 raise BadWorktree("There are no worktrees here.")

@@ -144,7 +144,7 @@ def _path(value: Any, _: Any) -> PathText:
 
 
 def _worktree(value: Any, _: Any) -> WorktreeAsked:
-    if type(value) is not bool:
+    if type(value) is not bool and value != "":  # an empty name is a wrong name, as others are
         _short(value, _)
     return WorktreeAsked(value)
 

@@ -12,7 +12,7 @@ from actors.commands import Author
 from actors.desk.opening import desk_session_id
 from actors.errors import SessionBusy
 from bridgehub.desk.history import NoSuchSession
-from bridgehub.desk.records import DeskSession, Where
+from bridgehub.desk.records import MAX_MESSAGES, DeskSession, Where
 from storage.errors import SessionMissing
 from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of
 from transport.http.routes.workspace import query_of
@@ -86,7 +86,7 @@ def _entry(agent: str, one: DeskSession, where: Where | None, session_id: str | 
         "workspace": one.workspace,
         "first_message": one.first_message,
         "last_activity": timestamp(one.last_activity_ms),
-        "message_count": one.message_count,
+        "message_count": min(one.message_count, MAX_MESSAGES),
         "where": told_where(where),
         "session_id": session_id,
     }

@@ -16,6 +16,7 @@ from actors.events.session import SessionUpdated
 from actors.replies import Closed, Rejected
 from actors.session.effects import EndElsewhere, StartHub, StopHub, TellDesk
 from actors.session.inputs import DeskSeen, FoundElsewhere, FromDevice, Resume
+from actors.session.snapshot import summary
 from bridgehub.desk.records import (
     Began,
     DeskEvent,
@@ -152,6 +153,15 @@ def test_take_over_ends_an_idle_terminal_and_a_working_one_by_force_only() -> No
     core.give(seen(core, where=attrs.evolve(TERMINAL, pid=None)))
     core.do(TakeOver(force=True))
     assert isinstance(core.replies[-1], Rejected)
+
+
+def test_a_terminal_that_asks_makes_the_session_wait() -> None:
+    core = finished()
+    core.give(seen(core, *turn("a", ends=False), where=TERMINAL))
+    core.give(seen(core, where=Where("claude", 4211, "waiting", 1, "85786")))
+    assert summary(core.state).state == "waiting"
+    core.give(seen(core, where=Where("claude", 4211, "busy", 1, "85786")))
+    assert summary(core.state).state == "running"
 
 
 def test_question_of_a_terminal_is_decided_once_on_either_side() -> None:
