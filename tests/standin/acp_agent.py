@@ -131,6 +131,7 @@ class Agent:
                     return {"error": {"code": -32000, "message": "Authentication required"}}
                 self.session_id, self.said = f"s{time.time_ns()}", []
                 self.servers = params["mcpServers"]
+                self.tell_commands_early()
                 return {"result": {"sessionId": self.session_id, **self.choices()}}
             case "session/list":
                 return self.listed(params)
@@ -163,7 +164,13 @@ class Agent:
             for one in self.said:
                 self.text(one, "user_message_chunk")
                 self.text(f"replayed {one}")
+        self.tell_commands_early()
         return {"result": self.choices()}
+
+    def tell_commands_early(self) -> None:
+        for name in OPTIONS.get("early_commands", ()):
+            self.update("available_commands_update", "another", availableCommands=[{"name": "not-ours"}])
+            self.update("available_commands_update", availableCommands=[{"name": name}])
 
     def listed(self, params: dict[str, Any]) -> dict[str, Any]:
         """Give a page of one: the cursor is the number of the next."""

@@ -70,6 +70,10 @@ MAX_REPLAY_S = 10.0
 """How long to wait for such a replay, seconds."""
 
 
+MAX_EARLY = 8
+"""Conversations whose commands are kept before ours is known."""
+
+
 class NotTrusted(CodexError):
     """The folder has settings that the agent would load, and nobody has trusted them."""
 
@@ -96,6 +100,8 @@ class AcpDriver:
     """The decision about the folder's settings with which the program was started."""
     _starting: trio.CancelScope | None = None
     _heard_at: float = -math.inf
+    _early: dict[str, Notification] = attrs.field(factory=dict)
+    """The newest commands of each conversation of the program that came before the answer with its id was read."""
 
     def __attrs_post_init__(self) -> None:
         self._wanted = Setup.of_spec(self.spec)
@@ -243,7 +249,11 @@ class AcpDriver:
         if told is None:
             session_id, told = await new_session(program, self.spec, greeting, servers)
         offer = _offer(told, greeting, None if is_new else self._memory.get("defaults"))
-        self._session = AcpSession(self.spec, program, session_id, greeting, offer, terminals, self._notes)
+        session = AcpSession(self.spec, program, session_id, greeting, offer, terminals, self._notes)
+        if session_id in self._early:
+            session.hear_idle(self._early[session_id])
+        self._session = session
+        self._early.clear()
         if is_new:
             self._memory = {
                 "session_id": session_id,
@@ -279,7 +289,16 @@ class AcpDriver:
     def _hear_idle(self, message: Notification | ServerRequest) -> Mapping[str, Any] | None:
         session = self._session
         self._heard_at = trio.current_time()
-        return None if session is None else session.hear_idle(message)
+        if session is not None:
+            return session.hear_idle(message)
+        if isinstance(message, Notification):
+            kind, about = (
+                message.params.inner("update").text("sessionUpdate"),
+                message.params.text("sessionId"),
+            )
+            if kind == "available_commands_update" and (about in self._early or len(self._early) < MAX_EARLY):
+                self._early[about] = message
+        return None
 
     def _failed(self, turn_id: str, error: BaseException) -> TurnFailed:
         name = self.spec.agent

@@ -173,6 +173,19 @@ async def test_a_plan_commands_usage_and_modes_reach_the_devices(tmp_path: Path)
         assert after.text() == "mode=ask model=small"
 
 
+async def test_commands_that_come_with_the_conversation_are_not_lost(tmp_path: Path) -> None:
+    async with open_acp_rig(tmp_path) as rig:
+        standin = {"early_commands": ["old", "review"]}
+        _, sink = await rig.turn(rig.driver(standin), "one")
+        offered = sink.newest[AgentOffered]
+        assert isinstance(offered, AgentOffered)
+        assert [one["name"] for one in offered.offer["commands"]] == ["review"]
+        _, later = await rig.turn(rig.driver(standin, agent_memory=sink.memory), "two")
+        offered = later.newest[AgentOffered]
+        assert isinstance(offered, AgentOffered)
+        assert [one["name"] for one in offered.offer["commands"]] == ["review"]
+
+
 @pytest.mark.parametrize("choices", ["options", "lists"])
 async def test_model_and_mode_are_set_also_in_a_later_process(tmp_path: Path, choices: str) -> None:
     async with open_acp_rig(tmp_path) as rig:
