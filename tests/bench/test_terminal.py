@@ -42,7 +42,9 @@ async def test_a_long_conversation_is_scrolled_through(tmp_path: Path) -> None:
     keys = next(name for name in rows if "p50" in name)
     pressed = int(re.findall(r"p50 of (\d+) keys", keys)[0])
     assert pressed >= 10, "60 messages are more than ten windows"
-    assert all(row.measured.low > 0 for row in rows.values() if "rest" not in row.name and "less" not in row.name)
+    assert all(
+        row.measured.low > 0 for row in rows.values() if "rest" not in row.name and "less" not in row.name
+    )
     assert next(row.unit for row in rows.values() if "rest" in row.name) == "% of a core"
 
 

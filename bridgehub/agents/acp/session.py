@@ -81,6 +81,8 @@ class AcpSession:
     terminals: Terminals
     notes: list[str] = attrs.field(factory=list)
     _turn: _Turn | None = None
+    _changed_idle: bool = False
+    """What the agent offers has changed since it was reported, outside a turn."""
     _switches: AcpSwitches = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -96,7 +98,7 @@ class AcpSession:
         """Take what the agent sends between two turns. No person can grant a permission then."""
         if isinstance(message, ServerRequest):
             return CANCELLED if message.method == _PERMISSION else None
-        self._note_state(message)
+        self._changed_idle = self._note_state(message) or self._changed_idle
         return None
 
     async def run_turn(self, turn_id: str, blocks: list[dict[str, Any]], sink: Sink) -> TurnEnd:
@@ -110,6 +112,9 @@ class AcpSession:
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
+                    if self._changed_idle:  # also in the moment since the turn was prepared
+                        await sink.emit(AgentOffered(None, self.offer.told()))
+                    self._changed_idle = False
                     nursery.start_soon(turn.output.run)
                     nursery.start_soon(self._begin, turn, blocks)
                     end = await self._follow(turn, batches, nursery)

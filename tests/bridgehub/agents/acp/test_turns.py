@@ -10,6 +10,7 @@ import trio
 
 from bridgehub.agents.acp import driver as acp_driver
 from bridgehub.agents.acp.known import KNOWN
+from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.protocol.events import (
     AgentOffered,
     Consumed,
@@ -26,6 +27,7 @@ from bridgehub.protocol.events import (
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import History, PastMessage, Steer
 from tests.standin.acp_rig import AcpSink, deciding, open_acp_rig
+from tests.standin.rig import RecordingSink
 
 
 async def test_text_comes_after_consumed_and_usage_with_the_end(tmp_path: Path) -> None:
@@ -184,6 +186,28 @@ async def test_commands_that_come_with_the_conversation_are_not_lost(tmp_path: P
         offered = later.newest[AgentOffered]
         assert isinstance(offered, AgentOffered)
         assert [one["name"] for one in offered.offer["commands"]] == ["review"]
+
+
+async def test_commands_that_come_right_before_the_prompt_are_told(tmp_path: Path) -> None:
+    async with open_acp_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        driver, sink = rig.driver(), rig.sink()
+        await rig.turn(driver, "one", sink)
+        sink.saved = trio.Event()
+        nursery.start_soon(rig.turn, driver, "two", sink)
+        await sink.until(lambda seen: seen.waits_for_save)
+        session = driver._session
+        assert session is not None
+        update = {"sessionUpdate": "available_commands_update", "availableCommands": [{"name": "review"}]}
+        session.hear_idle(
+            Notification("session/update", Fields({"sessionId": session.session_id, "update": update}))
+        )
+        sink.saved.set()
+
+        def offers(seen: RecordingSink) -> bool:
+            offered = seen.newest[AgentOffered]
+            return isinstance(offered, AgentOffered) and bool(offered.offer["commands"])
+
+        await sink.until(offers)
 
 
 @pytest.mark.parametrize("choices", ["options", "lists"])
