@@ -67,12 +67,18 @@ def database_of(data: Path) -> Path:
     raise BenchError("the server made no database in its data folder")
 
 
-async def fill(database: Path, sessions: int, turns: int) -> None:
+def words_of(turn: int) -> str:
+    """Return an answer of prose alone."""
+    return "echo: " + f"some words of turn {turn} " * 20
+
+
+async def fill(database: Path, sessions: int, turns: int, answer: Callable[[int], str] = words_of) -> None:
     """Write that many idle sessions into a database that no server holds, through storage itself.
 
-    Each has `turns` turns as they lie on disk after their end: 7 rows, the answer's pieces folded.
+    Each has `turns` turns as they lie on disk after their end: 7 rows, the answer's pieces folded. `answer` returns
+    that of a turn.
     """
-    entries, last = _conversation(turns)
+    entries, last = _conversation(turns, answer)
     limit = trio.CapacityLimiter(_FILLERS)
 
     async def write(store: Store, number: int) -> None:
@@ -88,13 +94,13 @@ async def fill(database: Path, sessions: int, turns: int) -> None:
             nursery.start_soon(write, store, number)
 
 
-def _conversation(turns: int) -> tuple[list[Entry], Summary | None]:
+def _conversation(turns: int, answer: Callable[[int], str]) -> tuple[list[Entry], Summary | None]:
     """Return one session's rows and summary; they name no session, so all sessions share them."""
     state = SessionState("", "echo", Settings(_WORKSPACE), 1)
     entries = []
     seq = 0
     for turn in range(turns):
-        for event in _turn_events(turn):
+        for event in _turn_events(turn, answer(turn)):
             seq += 1
             item = Committed(seq, seq, _AT_MS, f"turn-{turn}", "bench", event)
             apply(state, item)
@@ -102,9 +108,8 @@ def _conversation(turns: int) -> tuple[list[Entry], Summary | None]:
     return entries, summary(state)
 
 
-def _turn_events(number: int) -> Iterator[Event]:
+def _turn_events(number: int, answer: str) -> Iterator[Event]:
     message_id = f"message-{number}"
-    answer = "echo: " + f"some words of turn {number} " * 20
     yield UserMessage(message_id, f"question {number}, of the length that people type, or about that")
     yield TurnStarted(message_id)
     yield Delivery(message_id, "handed")

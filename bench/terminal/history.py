@@ -56,6 +56,25 @@ _MS_PER_S = 1000.0
 _KIB = 1024.0
 
 
+def answer_of(turn: int) -> str:
+    """Return an answer such as agents give, with a list and code in it."""
+    return f"""## Turn {turn}
+
+I changed **two** files, since `load` of turn {turn} was called too early:
+
+- `src/first.py`: reads the settings once
+- `src/second.py`: waits for them, and *then* begins
+
+```python
+def load(path: str) -> dict[str, int]:
+    with open(path) as file:
+        return {{line.strip(): {turn} for line in file}}
+```
+
+Run `make test` to see it. The old form of turn {turn} still works.
+"""
+
+
 @attrs.frozen
 class Start:
     """One start.
@@ -94,7 +113,7 @@ async def measure_history(plan: Plan, folder: Path, say: Callable[[str], None]) 
     async with open_server(data, folder):
         pass  # the first start makes the database and the key
     say(f"writing {plan.history:,} messages")
-    await fill(database_of(data), 1, plan.history // 2)
+    await fill(database_of(data), 1, plan.history // 2, answer_of)
     words = attach_words(data, _SESSION)
     async with open_server(data, folder):
         rows = await _starts(plan, folder, words, say)

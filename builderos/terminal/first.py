@@ -1,6 +1,7 @@
 """The history, drawn before Textual is there: to load that takes longer than all the rest of a start.
 
-It is the same drawing at the same place, and `Terminal` takes the screen over as it is, so nothing is seen of the change.
+It is the same drawing at the same place, and `Terminal` takes the screen over as it is, so only the colours of code are
+seen to come.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ class FirstPicture:
 
     Args:
         environment: with `NO_COLOR` there are no colours.
-        code_style: the colours of code.
         keyboard: the terminal as it is read, and `screen` as it is written to.
     """
 
@@ -48,7 +48,6 @@ class FirstPicture:
         screen: int = 1,
     ) -> None:
         self._has_colours = not environment.get("NO_COLOR")
-        self._code_style = code_style
         self._mode: list[Any] | None = None
         self._keyboard, self._screen = keyboard, screen
 
@@ -98,7 +97,7 @@ class FirstPicture:
         pen = Pen(conversation.name_of, lambda: conversation.workspace)
         layout = Layout(conversation.timeline, pen)
         dirty = set(conversation.timeline.dirty)
-        layout.update(EntryLook(max(10, width - BESIDE), self._code_style))
+        layout.update(EntryLook(max(10, width - BESIDE), code_style=""))
         conversation.timeline.dirty |= dirty
         for _ in range(ROUNDS):
             if not layout.settle(layout.total - height, layout.total):

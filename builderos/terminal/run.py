@@ -12,9 +12,11 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Final
 
 from builderos.client.state import RefusedError
@@ -38,8 +40,12 @@ HISTORY_S: Final = 0.5
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
-_LOADED: Final = (
-    "builderos.terminal.draw.layout",  # the first picture waits for it
+PICTURE_S: Final = 0.1
+"""How long Textual waits for the first picture, so that both do not share a core. A server far away takes longer."""
+
+_FOR_PICTURE: Final = ("builderos.terminal.draw.layout", "builderos.terminal.draw.markdown")
+
+_FOR_SCREEN: Final = (
     "builderos.terminal.app",
     "builderos.terminal.driver",
     "builderos.terminal.screens.session",
@@ -96,12 +102,13 @@ def run_terminal(
 async def _run(client: Client) -> str | None:
     loop = asyncio.get_running_loop()
     wire = loop.create_task(client.wire.run())
-    light = client.keep.settings().get("colours") == "light"
-    first = FirstPicture(os.environ, "ansi_light" if light else "ansi_dark")
+    first = FirstPicture(os.environ)
     for number in _SIGNALS:
         loop.add_signal_handler(number, first.die, number)
     try:
-        await asyncio.gather(_attached(client, wire, first), asyncio.to_thread(_load))
+        is_drawn = Event()
+        load = partial(_load, is_drawn, has_picture=client.conversation is not None)
+        await asyncio.gather(_attached(client, wire, first, is_drawn), asyncio.to_thread(load))
         from builderos.terminal.app import TerminalApp
         from builderos.terminal.driver import Terminal
 
@@ -120,7 +127,7 @@ async def _run(client: Client) -> str | None:
         await asyncio.gather(wire, return_exceptions=True)
 
 
-async def _attached(client: Client, wire: asyncio.Task[None], first: FirstPicture) -> None:
+async def _attached(client: Client, wire: asyncio.Task[None], first: FirstPicture, is_drawn: Event) -> None:
     """Wait for the first attach, and draw what it brings."""
     start = _Start(client)
     client.view = start
@@ -136,6 +143,7 @@ async def _attached(client: Client, wire: asyncio.Task[None], first: FirstPictur
         if client.conversation is not None:
             first.show(client.conversation)
     finally:
+        is_drawn.set()
         for task in waits:
             task.cancel()
 
@@ -160,9 +168,13 @@ class _Start(NoView):
         self.is_refused.set()
 
 
-def _load() -> None:
-    """Load what takes most of a start."""
-    for name in _LOADED:
+def _load(is_drawn: Event, *, has_picture: bool) -> None:
+    """Load what takes most of a start; if there is a first picture, what it needs and itself come before."""
+    if has_picture:
+        for name in _FOR_PICTURE:
+            import_module(name)
+        is_drawn.wait(PICTURE_S)
+    for name in _FOR_SCREEN:
         import_module(name)
 
 

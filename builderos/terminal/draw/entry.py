@@ -45,7 +45,7 @@ _STATES: Final = {
 
 @attrs.frozen
 class EntryLook:
-    """How entries are drawn: two equal ones draw the same."""
+    """How entries are drawn: two equal ones draw the same. Without a `code_style` code has no colours."""
 
     width: int
     code_style: str = "ansi_dark"

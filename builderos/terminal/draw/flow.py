@@ -104,7 +104,8 @@ class Flow:
         if self._may_freeze(text, ended):
             self._freeze(text)
         rest = len(text) - self._upto
-        if rest <= self._most(LONG_ENDED if ended else LONG):
+        most = HUGE if self.is_patient else LONG_ENDED if ended else LONG
+        if rest <= most:
             self._growing = None
             self._open = markdown_lines(clean(text[self._upto :]), self._width, self._style)
             return
@@ -112,17 +113,14 @@ class Flow:
             self._growing = _Growing(self._width)
         self._growing.grow(text[self._upto + self._growing.taken :])
 
-    def _most(self, characters: int) -> int:
-        return HUGE if self.is_patient else characters
-
     def _may_freeze(self, text: str, ended: bool) -> bool:
         """Return whether it is worth looking for the end of a block. In a long one that is done ever more rarely."""
         rest = len(text) - self._upto
-        if text.find("\n", self._upto) < 0:
+        if ended or text.find("\n", self._upto) < 0:
             return False
-        if self.is_patient or rest <= LONG:
+        if rest <= LONG:
             return True
-        if ended or rest > PARSED or 10 * rest < 11 * self._tried:
+        if rest > PARSED or 10 * rest < 11 * self._tried:
             return False
         return text.find("\n\n", self._upto + max(0, self._tried - 1)) >= 0
 
@@ -145,7 +143,7 @@ class Flow:
         self._growing = None
 
     def _drawn(self, done: str) -> list[Segments]:
-        if len(done) <= self._most(LONG_ENDED):
+        if len(done) <= LONG_ENDED:
             return markdown_lines(clean(done), self._width, self._style)
         self._has_plain = True
         plain = _Growing(self._width)

@@ -62,13 +62,15 @@ def test_it_shows_the_end_of_the_conversation_and_leaves_the_terminal_as_it_was(
     ours, theirs = terminal
     before = termios.tcgetattr(theirs)
     first = FirstPicture({}, keyboard=theirs, screen=theirs)
-    known = conversation("\n\n".join(f"line {number}" for number in range(30)) + "\n\n**the end**")
+    text = "\n\n".join(f"line {number}" for number in range(30))
+    known = conversation(f"{text}\n\n```python\ndef f():\n    return 1\n```\n\n**the end**")
     known.timeline.dirty.add("t:t")
     first.show(known)
     shown = written(ours)
     assert shown.startswith(ALTERNATE)
     assert "line 29" in shown
     assert "\x1b[1mthe end\x1b[0m" in shown
+    assert "    return 1\x1b" in shown, "code has its colours later"
     assert "line 2\x1b" not in shown
     assert re.findall(r"\x1b\[(\d+);2H", shown) == [str(row) for row in range(1, 9)], "the box has the rest"
     assert known.timeline.dirty == {"t:t"}, "it is still new for the screen"

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 import trio
 
 from tests.builderos.tmux import Tmux, open_tmux
@@ -123,13 +124,22 @@ async def test_a_hang_up_ends_it_and_loses_nothing(tmp_path: Path) -> None:
             await gone(pid)
 
 
-def test_a_start_loads_neither_trio_nor_what_it_does_not_need() -> None:
-    unwanted = ("trio", "trio_websocket", "segno", "urllib.request", "rich.markdown", "markdown_it")
+@pytest.mark.parametrize(
+    ("has_picture", "later"), [(False, ("rich.markdown", "markdown_it")), (True, ("textual.app",))]
+)
+def test_a_start_loads_neither_trio_nor_what_it_does_not_need(
+    has_picture: bool, later: tuple[str, ...]
+) -> None:
+    """Nor does it load before the first picture what is needed after it."""
+    unwanted = ("trio", "trio_websocket", "segno", "urllib.request", "pygments.lexers.python", *later)
     script = (
-        "import sys, builderos.commands.session, builderos.terminal.run as run; run._load();"
-        f"print([one for one in {unwanted} if one in sys.modules])"
+        "import sys, threading, builderos.commands.session, builderos.terminal.run as run;"
+        "looked = threading.Event();"
+        f"looked.wait = lambda _: print([one for one in {unwanted} if one in sys.modules]);"
+        f"run._load(looked, has_picture={has_picture});"
+        f"print([one for one in {unwanted} if one in sys.modules and one != 'textual.app'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "[]\n"
+    assert done.stdout == "[]\n" * (1 + has_picture)
