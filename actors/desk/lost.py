@@ -11,7 +11,7 @@ from actors.desk.watching import DeskWatch
 from actors.events.codec import decode_row
 from actors.events.conversation import BranchLeft, Complete, Message, TurnStarted, UserMessage
 from actors.events.history import RowsBackwards
-from actors.session.steps.desk_steps import turn_id_of
+from actors.session.steps.desk_steps import native_id_of
 from bridgehub.desk.records import DESK
 
 __all__ = ["read_lost"]
@@ -35,12 +35,10 @@ async def read_lost(watch: DeskWatch, turn_id: str) -> str:
     Raises:
         StorageError: the journal could not be read.
     """
-    branch = await watch.branch()
-    if branch is None:
+    if await watch.on_branch(frozenset()) is None:
         return ""
-    kept = {turn_id_of(key) for key in branch}
     said: dict[str, list[str]] = {}
-    lost: dict[str, None] = {}
+    rows_of: dict[str, set[str]] = {}
     left = {turn_id}
     state = watch.state
     pages = RowsBackwards(watch.journal, state.session_id, _KINDS, state.head_seq + 1, MAX_ROWS, ROWS)
@@ -53,15 +51,21 @@ async def read_lost(watch: DeskWatch, turn_id: str) -> str:
                 case UserMessage() | Message():
                     name = "user" if isinstance(event, UserMessage) else "assistant"
                     said.setdefault(of, []).append(f"[{name}]\n{event.content}")
-                case TurnStarted(cause=cause) if cause == DESK and of not in kept:
-                    lost[of] = None
-                case Complete(agent_position=position) if position and position.get("message") not in branch:
-                    lost[of] = None
+                case TurnStarted(cause=cause) if cause == DESK:
+                    rows_of.setdefault(of, set()).add(native_id_of(of))
+                case Complete(agent_position=position) if position:
+                    rows_of.setdefault(of, set()).add(str(position.get("message")))
                 case _:
                     pass
+    wanted = frozenset(name for names in rows_of.values() for name in names)
+    kept = await watch.on_branch(wanted)
+    if kept is None:
+        return ""
     texts: list[str] = []
     size = 0
-    for of in lost:
+    for of, names in rows_of.items():
+        if names <= kept:
+            continue
         text = "\n\n".join(reversed(said.get(of, [])))
         size += len(text)
         if of not in left and text and size <= MAX_CHARS:

@@ -73,8 +73,10 @@ class LooksAtDesk(Protocol):
         """See `Desk.where`."""
         ...
 
-    async def branch(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> frozenset[str] | None:
-        """See `Desk.branch`."""
+    async def on_branch(
+        self, agent: str, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+    ) -> frozenset[str] | None:
+        """See `Desk.on_branch`."""
         ...
 
     async def end(self, where: Where) -> bool:
@@ -109,11 +111,11 @@ class DeskWatch:
         state = self.state
         return await self.desk.where(state.agent_type, self.conversation(), state.agent_memory or {})
 
-    async def branch(self) -> frozenset[str] | None:
-        """Return the rows of the conversation as the agent would take it up; None if that is not known."""
+    async def on_branch(self, wanted: frozenset[str]) -> frozenset[str] | None:
+        """Return which of these rows the conversation has, as the agent would take it up; None if that is not known."""
         state = self.state
         memory = state.agent_memory or {}
-        return await self.desk.branch(state.agent_type, self.conversation(), memory)
+        return await self.desk.on_branch(state.agent_type, self.conversation(), memory, wanted)
 
     async def run(self) -> None:
         """Look whenever something has changed, until cancelled."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -107,13 +108,20 @@ class ClaudeFiles:
             found[folder.path] = known
         self._folders = found
 
-    def branch(self, path: str, end: int, *, messages: int, size: int | None = None) -> Branch:
+    def branch(
+        self,
+        path: str,
+        end: int,
+        *,
+        messages: int,
+        size: int | None = None,
+        wanted: Collection[str] | None = None,
+    ) -> Branch:
         """Read the conversation as it stood when the file had `end` bytes. See `read_branch`. Raises NotReadable."""
         with open_record(path) as file:
-            branch = read_branch(backwards(file, end), messages=messages, size=size)
-            if not branch.leaf:
-                branch = read_branch(backwards(file, end), messages=messages, size=size, heeds_note=False)
-            return branch
+            read = partial(read_branch, messages=messages, size=size, wanted=wanted)
+            branch = read(backwards(file, end))
+            return branch if branch.leaf else read(backwards(file, end), heeds_note=False)
 
     def growth(self, path: str, offset: int, leaf: str = "", chosen: Collection[str] = ()) -> Growth:
         """Read what was added after `offset`, where `leaf` was the newest row. Raises NotReadable.

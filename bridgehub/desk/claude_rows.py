@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import attrs
@@ -192,7 +192,12 @@ class Branch:
 
 
 def read_branch(
-    lines: Iterable[bytes], *, messages: int, size: int | None, heeds_note: bool = True
+    lines: Iterable[bytes],
+    *,
+    messages: int,
+    size: int | None,
+    wanted: Collection[str] | None = None,
+    heeds_note: bool = True,
 ) -> Branch:
     """Read the branch out of a transcript's lines, given from the last to the first.
 
@@ -201,9 +206,10 @@ def read_branch(
     Args:
         messages: how many of a person's messages are read at most.
         size: how many characters of text. None: only the ids are wanted.
+        wanted: only these ids are. Once they are found, nothing more is read.
         heeds_note: whether the row counts that the program noted; it may be gone.
     """
-    branch, held, wanted, noted = Branch(), _Held(), "", ""
+    branch, held, following, noted = Branch(), _Held(), "", ""
     left = 0 if size is None else size
     for line in lines:
         # Most of a large record are rows of other kinds, some of them long.
@@ -220,8 +226,8 @@ def read_branch(
             if noted and name != noted:
                 held.keep(row, name)
                 continue
-            branch.leaf = wanted = name
-        if name != wanted:
+            branch.leaf = following = name
+        if name != following:
             held.keep(row, name)
             continue
         if messages <= 0 or (size is not None and left <= 0):
@@ -229,16 +235,19 @@ def read_branch(
         said = row_parts(row) if size is not None or row.get("type") == "user" else None
         messages -= said is not None and said.kind in ("prompt", "command")
         if size is None:
-            branch.ids.add(name)
+            if wanted is None or name in wanted:
+                branch.ids.add(name)
+                if wanted is not None and len(branch.ids) == len(wanted):
+                    break
         else:
             branch.rows += reversed(held.beside(row))
             if said is not None:
                 branch.rows.append(said)
                 left -= _size(said)
-        wanted = row_id(row.get("parentUuid")) or row_id(row.get("logicalParentUuid"))
-        if not wanted:
+        following = row_id(row.get("parentUuid")) or row_id(row.get("logicalParentUuid"))
+        if not following:
             break
-    branch.is_cut |= bool(wanted)
+    branch.is_cut |= bool(following)
     branch.rows.reverse()
     return branch
 

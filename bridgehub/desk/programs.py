@@ -149,14 +149,16 @@ class _Program:
         mark = DeskMark(native_id, end, leaf, turns.rests)
         return DeskHistory(session, events, mark, memory, is_cut)
 
-    def branch(self, conversation: str, memory: Mapping[str, Any]) -> frozenset[str] | None:
+    def on_branch(
+        self, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+    ) -> frozenset[str] | None:
         with self.lock:
             _, path = self.claude.newest(_ids(conversation, memory))
+        if path is None or not wanted:
+            return None if path is None else frozenset()
         try:
-            if path is None:
-                return None
             end = os.stat(path).st_size
-            return frozenset(self.claude.branch(path, end, messages=MAX_MESSAGES).ids)
+            return frozenset(self.claude.branch(path, end, messages=MAX_MESSAGES, wanted=wanted).ids)
         except (OSError, NotReadable):
             return None
 
@@ -294,12 +296,17 @@ class Desk:
             return None
         return await self._thread(partial(program.where, conversation, memory))
 
-    async def branch(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> frozenset[str] | None:
-        """Return the rows of a conversation as the program would take it up; None if it has no branches."""
+    async def on_branch(
+        self, agent: str, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+    ) -> frozenset[str] | None:
+        """Return which of these rows a conversation has, as the program would take it up.
+
+        None if its record has no branches. The record is read from its end until all are found.
+        """
         program = self._programs.get(agent)
         if program is None or not program.is_claude:
             return None
-        return await self._thread(partial(program.branch, conversation, memory))
+        return await self._thread(partial(program.on_branch, conversation, memory, wanted))
 
     async def end(self, where: Where) -> bool:
         """Ask the program that has a session open to end; return whether it was asked."""

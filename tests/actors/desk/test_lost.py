@@ -24,8 +24,10 @@ class Record:
 
     ids: frozenset[str] | None
 
-    async def branch(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> frozenset[str] | None:
-        return self.ids
+    async def on_branch(
+        self, agent: str, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+    ) -> frozenset[str] | None:
+        return None if self.ids is None else self.ids & wanted
 
 
 @attrs.frozen

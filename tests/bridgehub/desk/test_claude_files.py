@@ -6,6 +6,7 @@ import json
 import os
 import random
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,24 @@ def test_history_of_tools_without_words_is_cut_too(tmp_path: Path) -> None:
     assert branch.ids == set(), "a million of them are more than the history itself"
     known = files.branch(str(path), end, messages=10)
     assert (len(known.ids), known.rows) == (1001, [])
+
+
+def test_a_record_is_read_until_the_wanted_rows_are_found(tmp_path: Path) -> None:
+    made = small()
+    kept, left = made.says("And when?"), made.user("wrong way")
+    newest = made.user("right way", parent=kept)
+    read = []
+
+    def lines() -> Iterator[bytes]:
+        for line in reversed(made.data().splitlines()):
+            read.append(line)
+            yield line
+
+    found = read_branch(lines(), messages=10, size=None, wanted={newest, kept})
+    assert found.ids == {newest, kept}
+    assert len(read) == 3
+    found = read_branch(lines(), messages=10, size=None, wanted={newest, left})
+    assert found.ids == {newest}, "the other one is not on the branch"
 
 
 def test_rows_that_are_not_of_the_tree_are_not_parsed(
