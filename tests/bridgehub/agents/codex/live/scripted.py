@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import orjson
@@ -38,9 +38,10 @@ class Scripted:
         """Return a program on this wire. The test runs it."""
         return Program(self, None, "run", speech=speech or Speech())
 
-    def session(self) -> CodexSession:
-        """Return a session on such a program."""
-        return CodexSession(self.program(), THREAD, "")
+    def session(self, socket: str | None = None, process: object = None) -> CodexSession:
+        """Return a session on such a program, which listens on `socket` and is our own if it has a `process`."""
+        program = Program(self, cast("trio.Process", process), "run")
+        return CodexSession(program, THREAD, "", socket)
 
     def says(self, *rows: Row) -> None:
         """Have the program write these messages, all in one read."""
