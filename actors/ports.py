@@ -140,6 +140,12 @@ class Ownership(Protocol):
 class Catalog(Protocol):
     """The list of sessions and what is kept beside their journals."""
 
+    @property
+    def owner(self) -> str:
+        """The `owner` of the sessions that are at home here: `create` makes those, and `unfinished` and `due` return no
+        others."""
+        ...
+
     async def create(self, session: NewSession) -> SessionRecord:
         """Make a session, durably: epoch 1, head 0. Raises SessionExists, StorageUnavailable."""
         ...

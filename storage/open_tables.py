@@ -22,7 +22,7 @@ from storage.tables.notifications.channels import Channels
 from storage.tables.notifications.deliveries import Deliveries
 from storage.tables.pairings import Pairings
 from storage.tables.search import Search
-from storage.tables.sessions import SqliteCatalog
+from storage.tables.sessions import SessionFiles, SqliteCatalog
 from storage.tables.uploads import UploadTable
 from storage.transaction import TableReaders, TableWriter, Transaction
 
@@ -58,6 +58,7 @@ class Database:
         name: for people; without a password.
         place: differs for a copy of the database, so that a copy does not notify.
         data: the data folder, for files beside the database.
+        make_catalog: makes the list of sessions.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Database:
     search: Search
     statistics: Callable[[], StoreStatistics]
     backup: Callable[[Path], Awaitable[None]]
+    make_catalog: Callable[[TableWriter, TableReaders, SessionFiles], SqliteCatalog] = SqliteCatalog
 
 
 @attrs.frozen(eq=False)
@@ -133,7 +135,7 @@ async def open_tables(
     writer, readers = database.writer, database.readers
     devices = DeviceTable(writer, readers)
     uploads = UploadTable(database.data, writer, readers)
-    catalog = SqliteCatalog(writer, readers, uploads)
+    catalog = database.make_catalog(writer, readers, uploads)
     pairings = Pairings(writer, readers, devices)
     await devices.load()
     await pairings.load()

@@ -40,7 +40,11 @@ __all__ = ["Reading", "count_sessions", "open_folder", "open_reading"]
 
 @attrs.frozen(eq=False)
 class Reading:
-    """The tables to read from. A call that would write raises `StorageUnavailable`."""
+    """The tables to read from. A call that would write raises `StorageUnavailable`.
+
+    Attributes:
+        owner: the machine whose sessions have their files in this data folder; None: all have.
+    """
 
     journal: TableJournal
     catalog: SqliteCatalog
@@ -48,6 +52,7 @@ class Reading:
     audit: Audit
     acts: Acts
     aliases: Aliases
+    owner: str | None = None
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 __all__ = [
+    "OWNER",
     "PIECE_KINDS",
     "CommandRecord",
     "Entry",
@@ -21,6 +22,8 @@ __all__ = [
     "Summary",
 ]
 
+OWNER = "self"
+"""The owner of every session of a database that one server has for itself."""
 
 PIECE_KINDS = frozenset({"message", "thinking"})
 """The pieces of an answer: by far the most rows, so two things leave them out. The index `journal_turn` does not
@@ -155,7 +158,12 @@ class NewSession:
 
 @attrs.frozen
 class SessionRecord:
-    """One session as storage knows it. `snapshot_seq` is the head at which `summary` was written."""
+    """One session as storage knows it.
+
+    Attributes:
+        snapshot_seq: the head at which `summary` was written.
+        owner: the machine that the session is at home on; `OWNER` unless several share the database.
+    """
 
     session_id: str
     agent_type: str
@@ -173,3 +181,4 @@ class SessionRecord:
     workspace: str = ""
     pinned: bool = False
     archived: bool = False
+    owner: str = OWNER

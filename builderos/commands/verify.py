@@ -228,6 +228,8 @@ class _OneSession:
                 await self._check_blob(row.seq, picture)
 
     async def _check_blob(self, seq: int, reference: dict[str, Any]) -> None:
+        if self.checks.reading.owner not in (None, self.record.owner):
+            return  # it is on that machine
         digest, size = str(reference.get("sha256")), reference.get("size")
         if digest in self.blobs:
             return

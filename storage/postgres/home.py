@@ -23,6 +23,7 @@ __all__ = [
     "read_home",
     "refuse_other_database",
     "settle_home",
+    "settle_place",
     "write_home",
 ]
 
@@ -106,17 +107,35 @@ def settle_home(data: Path, own: Home, kept: str | None, *, move_here: bool) -> 
     Raises:
         WrongDatabase: folder and database do not belong together.
     """
+    known = _known_of(data, own, move_here=move_here)
+    if kept is not None and (known is None or known.node != kept) and not move_here:
+        raise WrongDatabase(
+            f"{own.name}: its sessions belong to another data folder, where their agents may still run;"
+            " --move-here takes them over without their agents"
+        )
+    return _note(data, own, known)
+
+
+def settle_place(data: Path, own: Home, *, move_here: bool) -> str:
+    """Return the name of a folder whose database other folders use too; note the database. Blocks.
+
+    Raises:
+        WrongDatabase: the folder's sessions are in another database.
+    """
+    return _note(data, own, _known_of(data, own, move_here=move_here))
+
+
+def _known_of(data: Path, own: Home, *, move_here: bool) -> Home | None:
     known = read_home(data)
     if known is not None and known.place != own.place and not move_here:
         raise WrongDatabase(
             f"{data}: its sessions are in the {known.name}, and this is another database ({own.name});"
             " --move-here accepts it"
         )
-    if kept is not None and (known is None or known.node != kept) and not move_here:
-        raise WrongDatabase(
-            f"{own.name}: its sessions belong to another data folder, where their agents may still run;"
-            " --move-here takes them over without their agents"
-        )
+    return known
+
+
+def _note(data: Path, own: Home, known: Home | None) -> str:
     node = own.node if known is None else known.node
     if known is None or known.place != own.place:
         write_home(data, attrs.evolve(own, node=node))

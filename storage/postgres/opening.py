@@ -10,10 +10,10 @@ import psycopg
 
 from storage.errors import DatabaseInUse, StorageError, StorageUnavailable
 from storage.postgres.connection import Connection, PostgresServer, connect, mapped_errors
-from storage.postgres.home import Home, settle_home
+from storage.postgres.home import Home, WrongDatabase, settle_home
 from storage.postgres.schema import prepare_schema
 
-__all__ = ["DatabaseOpening"]
+__all__ = ["LOCK", "DatabaseOpening", "value_of"]
 
 LOCK: Final = 0x424F5331
 """The number of the advisory lock that the server holds."""
@@ -33,6 +33,7 @@ INSERT INTO meta (key, value) VALUES ('generation', '1')
 ON CONFLICT (key) DO UPDATE SET value = (meta.value::bigint + 1)::text RETURNING value
 """
 _TURN_NOW: Final = "SELECT value FROM meta WHERE key = 'generation'"
+_NODES: Final = "SELECT string_agg(id, ', ' ORDER BY id) FROM node"
 _NODE: Final = "SELECT value FROM meta WHERE key = 'node'"
 _SET_NODE: Final = """
 INSERT INTO meta (key, value) VALUES ('node', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value
@@ -88,11 +89,11 @@ class DatabaseOpening:
         connection = connect(self.server, self.application)
         try:
             with mapped_errors(self.server):
-                self._lock(connection)
+                self.lock(connection)
                 prepare_schema(connection, self.server, allow_asynchronous=self.allow_asynchronous)
-                self._turn = _value(connection, _TURN)
-                self.place = _value(connection, _PLACE)
-                if _value(connection, _IS_AHEAD):
+                self.take_turn(connection)
+                self.place = value_of(connection, _PLACE)
+                if value_of(connection, _IS_AHEAD):
                     with connection.transaction():
                         for sql in _RENUMBER:
                             connection.execute(sql)
@@ -103,6 +104,9 @@ class DatabaseOpening:
 
     def settle_home(self, connection: Connection) -> None:
         """Let folder and database name each other. Blocks. Raises WrongDatabase."""
+        nodes = value_of(connection, _NODES)
+        if nodes is not None:
+            raise WrongDatabase(f"{self.server.name}: {nodes} share it; start with --node NAME")
         kept = connection.execute(_NODE).fetchone()
         own = Home(self.node, self.place, self.server.name, self.server.url)
         node = settle_home(self.data, own, kept[0] if kept else None, move_here=self.move_here)
@@ -114,19 +118,26 @@ class DatabaseOpening:
         try:
             with mapped_errors(self.server):
                 try:
-                    self._lock(connection)
+                    self.lock(connection)
                 except DatabaseInUse as error:
                     raise StorageUnavailable(str(error)) from error
-                if _value(connection, _TURN_NOW) != self._turn:
-                    raise DatabaseInUse(
-                        f"{self.server.name}: another server has used it meanwhile, so this one ends"
-                    )
+                self.check_turn(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _lock(self, connection: Connection) -> None:
+    def take_turn(self, connection: Connection) -> None:
+        """Count this server in the database."""
+        self._turn = value_of(connection, _TURN)
+
+    def check_turn(self, connection: Connection) -> None:
+        """Raise DatabaseInUse if another server was counted since."""
+        if value_of(connection, _TURN_NOW) != self._turn:
+            raise DatabaseInUse(f"{self.server.name}: another server has used it meanwhile, so this one ends")
+
+    def lock(self, connection: Connection) -> None:
+        """Take the lock of the database. Blocks. Raises DatabaseInUse."""
         connection.execute(f"SET lock_timeout = '{LOCK_WAIT_S * 1000:.0f}ms'")
         try:
             connection.execute(_LOCK)
@@ -139,7 +150,8 @@ class DatabaseOpening:
         connection.execute("SET lock_timeout = 0")
 
 
-def _value(connection: Connection, sql: str) -> Any:
+def value_of(connection: Connection, sql: str) -> Any:
+    """Return the one value of a statement that has one. Blocks."""
     found = connection.execute(sql).fetchone()
     if found is None:
         raise StorageError(f"no answer to {sql}")

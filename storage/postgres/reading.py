@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 import attrs
 import trio
@@ -13,6 +15,7 @@ import trio
 from storage.aliases import read_aliases
 from storage.errors import StorageUnavailable
 from storage.postgres.connection import Connection, PostgresServer
+from storage.postgres.home import read_home
 from storage.postgres.journal import PostgresChanges, PostgresJournal
 from storage.postgres.readers import PostgresReaders
 from storage.postgres.schema import check_version
@@ -23,18 +26,38 @@ from storage.tables.audit import Audit
 from storage.tables.sessions import SqliteCatalog
 from storage.tables.survey import Survey
 from storage.tables.uploads import UploadTable
+from storage.transaction import Transaction
 
 __all__ = ["open_postgres_reading"]
 
 
+_NODE: Final = "SELECT id FROM node WHERE home = ?"
+_UPLOADS_OF: Final = """
+SELECT DISTINCT name, size FROM upload JOIN upload_use USING (name) JOIN session USING (session_id)
+WHERE owner = ? AND name > ? AND doomed = 0 ORDER BY name LIMIT ?
+"""
+
+
 @attrs.frozen(eq=False)
 class PostgresSurvey(Survey):
-    """Whole tables. PostgreSQL checks its own pages when it reads them, and loses no commit silently."""
+    """Whole tables. PostgreSQL checks its own pages when it reads them, and loses no commit silently.
+
+    Attributes:
+        owner: the node whose files are looked at; None if there are no nodes.
+    """
+
+    owner: str | None = None
 
     async def damage(self) -> Sequence[str]:
         """Return nothing: a damaged page is an error of the statement that reads it."""
         await trio.lowlevel.checkpoint()
         return ()
+
+    def rows_of_uploads(self, connection: Transaction, after: str, limit: int) -> list[tuple[Any, ...]]:
+        """Return names and sizes of the uploads of this node's sessions."""
+        if self.owner is None:
+            return super().rows_of_uploads(connection, after, limit)
+        return connection.execute(_UPLOADS_OF, (self.owner, after, limit)).fetchall()
 
     async def lost_commits(self) -> str | None:
         """Return None."""
@@ -55,17 +78,25 @@ async def open_postgres_reading(server: PostgresServer, data: Path) -> AsyncIter
     try:
         await readers.run(lambda transaction: check_version(transaction.connection, server))
         uploads = UploadTable(data, writer, readers)
+        owner = await readers.run(partial(_node_of, data))
         changes = PostgresChanges(readers)
         yield Reading(
             journal=PostgresJournal(writer, readers, writer),
             catalog=SqliteCatalog(writer, readers, uploads),
-            survey=PostgresSurvey(readers, uploads),
+            survey=PostgresSurvey(readers, uploads, owner),
             audit=Audit(data, writer, readers),
             acts=Acts(readers, changes),
             aliases=await readers.run(read_aliases),
+            owner=owner,
         )
     finally:
         readers.close()
+
+
+def _node_of(data: Path, transaction: Transaction) -> str | None:
+    home = read_home(data)
+    found = None if home is None else transaction.execute(_NODE, (home.node,)).get
+    return None if found is None else str(found)
 
 
 def _refuse(server: PostgresServer) -> Connection:

@@ -10,11 +10,12 @@ from typing import Any, Final
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.postgres.append import APPEND_FUNCTIONS
 from storage.postgres.connection import Connection, PostgresServer
+from storage.postgres.nodes.tables import NODE_TABLES
 from storage.postgres.tables import TABLES
 
 __all__ = ["VERSION", "check_version", "prepare_schema"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of these tables; `meta` has it under `schema_version`."""
 
 OLDEST_SERVER: Final = 150000
@@ -38,7 +39,12 @@ _KIND: Final = (
     "SELECT to_regclass('meta') IS NOT NULL, count(*) FROM pg_tables WHERE schemaname = current_schema()"
 )
 _VERSION: Final = "SELECT value FROM meta WHERE key = 'schema_version'"
-_SET_VERSION: Final = f"INSERT INTO meta (key, value) VALUES ('schema_version', '{VERSION}')"
+_SET_VERSION: Final = f"""
+INSERT INTO meta (key, value) VALUES ('schema_version', '{VERSION}') ON CONFLICT (key) DO UPDATE SET value = '{VERSION}'
+"""
+_MIGRATIONS: Final = {"1": (NODE_TABLES,)}
+"""The statements that lead from an older version to the newest one."""
+
 _SERVER: Final = """
 SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'),
   current_setting('synchronous_standby_names') = '' AND EXISTS (SELECT 1 FROM pg_stat_replication)
@@ -62,11 +68,24 @@ def prepare_schema(connection: Connection, server: PostgresServer, *, allow_asyn
             )
         with connection.transaction():
             connection.execute(TABLES)
+            connection.execute(NODE_TABLES)
             for function in _FUNCTIONS:
                 connection.execute(function)
             connection.execute(_SECRET)
             connection.execute(_SET_VERSION)
+    else:
+        _migrate(connection)
     check_version(connection, server)
+
+
+def _migrate(connection: Connection) -> None:
+    found = connection.execute(_VERSION).fetchone()
+    statements = _MIGRATIONS.get(found[0] if found else "", ())
+    if statements:
+        with connection.transaction():
+            for sql in statements:
+                connection.execute(sql)
+            connection.execute(_SET_VERSION)
 
 
 def check_version(connection: Connection, server: PostgresServer) -> None:

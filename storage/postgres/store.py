@@ -12,8 +12,9 @@ import trio
 
 from storage.errors import StorageUnavailable
 from storage.open_tables import Database, Store, StoreStatistics, open_tables
-from storage.postgres.connection import PostgresServer
+from storage.postgres.connection import Connection, PostgresServer
 from storage.postgres.journal import PostgresChanges, PostgresJournal
+from storage.postgres.nodes.catalog import NodeCatalog, NodeJournal
 from storage.postgres.opening import DatabaseOpening
 from storage.postgres.readers import PostgresReaders
 from storage.postgres.search import find_words
@@ -21,8 +22,9 @@ from storage.postgres.writer import PostgresWriter
 from storage.sqlite.checkpoint import CheckpointStatistics
 from storage.tables.devices import DeviceTable
 from storage.tables.search import SEARCH_S, SEARCHES, Search
+from storage.tables.sessions import SqliteCatalog
 
-__all__ = ["open_postgres_store"]
+__all__ = ["application_name", "open_postgres_store", "open_postgres_tables"]
 
 
 @asynccontextmanager
@@ -49,9 +51,26 @@ async def open_postgres_store(
         WrongDatabase: it belongs to another data folder, or the folder to another database.
         StorageCorrupt, StorageVersion, StorageUnavailable: it cannot be used; as `prepare_schema` says.
     """
-    application = f"builderos {os.uname().nodename} {os.getpid()}"[:63]
-    opening = DatabaseOpening(server, application, data, node, move_here, allow_asynchronous)
+    opening = DatabaseOpening(server, application_name(), data, node, move_here, allow_asynchronous)
     connection = await trio.to_thread.run_sync(opening.first)
+    async with open_postgres_tables(opening, connection) as store:
+        yield store
+
+
+def application_name() -> str:
+    """Return the name of this server's connections in `pg_stat_activity`."""
+    return f"builderos {os.uname().nodename} {os.getpid()}"[:63]
+
+
+@asynccontextmanager
+async def open_postgres_tables(
+    opening: DatabaseOpening, connection: Connection, owner: str | None = None
+) -> AsyncIterator[Store]:
+    """Open the tables over a writer's connection, which is closed at the end.
+
+    `owner`: the node, if several share the database.
+    """
+    server, application = opening.server, opening.application
     writer = PostgresWriter(server, connection, opening.again)
     readers = PostgresReaders(server, application)
     searchers = PostgresReaders(server, application, SEARCHES, f"-c statement_timeout={SEARCH_S * 3:g}s")
@@ -59,20 +78,27 @@ async def open_postgres_store(
         database = Database(
             name=server.name,
             place=opening.place,
-            data=data,
+            data=opening.data,
             writer=writer,
             readers=readers,
-            journal=PostgresJournal(writer, readers, writer),
+            journal=_journal(writer, readers, owner),
             changes=PostgresChanges(readers),
             search=Search(searchers, find_words=find_words),
             statistics=lambda: StoreStatistics(writer.statistics(), CheckpointStatistics(0, 0)),
             backup=partial(_no_backup, server),
+            make_catalog=SqliteCatalog if owner is None else partial(NodeCatalog, owner=owner),
         )
         async with open_tables(database, partial(_running, writer)) as store:
             yield store
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(_close, writer, readers, searchers)
+
+
+def _journal(writer: PostgresWriter, readers: PostgresReaders, owner: str | None) -> PostgresJournal:
+    if owner is None:
+        return PostgresJournal(writer, readers, writer)
+    return NodeJournal(writer, readers, writer, owner=owner)
 
 
 @asynccontextmanager

@@ -1,5 +1,7 @@
 """The writer of PostgreSQL: a batch is one transaction, and a batch of appends is one round trip.
 
+Other nodes write to the same database. A job that met one of their transactions runs again, alone.
+
 A `Call` is one statement whose result says what happened, so it needs no answer before the next one is sent. A job of
 another kind looks at its results; each has its own savepoint, as in SQLite. All commits are durable.
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import attrs
 import outcome
@@ -26,6 +28,15 @@ from storage.postgres.transaction import PostgresTransaction
 __all__ = ["Call", "PostgresWriter"]
 
 T = TypeVar("T")
+
+TRIES: Final = 10
+"""How often a job that meets transactions of other nodes is tried."""
+
+_MET: Final = (
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.UniqueViolation,  # of a number that is one above the highest, as in the audit
+)
 
 
 @attrs.frozen
@@ -111,26 +122,32 @@ class PostgresWriter(GroupWriter[PostgresTransaction]):
             job.result = outcome.capture(_finished, job.work, cursor)
         self._count(batch)
 
-    def _run(self, connection: Connection, batch: list[Job]) -> None:
+    def _run(self, connection: Connection, batch: list[Job], tries: int = TRIES) -> None:
         """Run jobs one after the other. An error undoes only its own job."""
         committing = False
         try:
             connection.execute("BEGIN")
             for job in batch:
-                self._run_job(connection, job, alone=len(batch) == 1)
+                self._run_job(connection, job, alone=len(batch) == 1, last=tries == 1)
             committing = True
             connection.execute("COMMIT")
         except psycopg.Error as error:
             if committing and is_lost(connection, error):
                 self._lose(batch)
                 return
+            if isinstance(error, _MET) and tries > 1:
+                self._roll_back(connection)
+                for job in batch:
+                    job.result = None
+                    self._commit_alone(job, tries - 1)
+                return
             self._fail(batch, self._role(error))
             self._roll_back(connection)
             return
         self._count(batch)
 
-    def _run_job(self, connection: Connection, job: Job, *, alone: bool) -> None:
-        """Raises psycopg.Error if the connection is lost."""
+    def _run_job(self, connection: Connection, job: Job, *, alone: bool, last: bool) -> None:
+        """Raises psycopg.Error if the connection is lost, or the job must run again alone."""
         if not alone:
             connection.execute("SAVEPOINT job")
         try:
@@ -142,19 +159,22 @@ class PostgresWriter(GroupWriter[PostgresTransaction]):
         except Exception as error:  # any error of a job belongs to its caller
             if isinstance(error, psycopg.Error) and is_lost(connection, error):
                 raise
+            if isinstance(error, _MET) and not last:
+                raise
             own = self._role(error) if isinstance(error, psycopg.Error) else error
             job.result = outcome.Error(own)
             connection.execute("ROLLBACK" if alone else "ROLLBACK TO job")
         if not alone:
             connection.execute("RELEASE job")
 
-    def _commit_alone(self, job: Job) -> None:
+    def _commit_alone(self, job: Job, tries: int = TRIES) -> None:
         try:
-            self._run(self._connected(), [job])
+            self._run(self._connected(), [job], tries)
         except StorageUnavailable as error:
             self._fail([job], error)
 
-    _run_alone = _commit_alone
+    def _run_alone(self, job: Job) -> None:
+        self._commit_alone(job)
 
     def _roll_back(self, connection: Connection) -> None:
         try:

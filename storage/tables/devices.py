@@ -40,6 +40,7 @@ _FIRST = """
 INSERT INTO device (id, name, scope, key_hash, created_at_ms) VALUES (?, 'first device', 'admin', ?, ?)
 ON CONFLICT (id) DO UPDATE SET key_hash = excluded.key_hash, revoked_at_ms = NULL
 """
+_IS_REVOKED = "SELECT 1 FROM device WHERE id = ? AND revoked_at_ms IS NOT NULL"
 _HAS_FIRST = "SELECT count(*) FROM device WHERE id = ?"
 _OWNER = "SELECT device_id FROM label WHERE label = ?"
 _LABELS = "SELECT count(*) FROM label WHERE device_id = ?"
@@ -78,6 +79,28 @@ class DeviceTable:
         """Read all devices again."""
         rows = await self._readers.all(_ALL)
         self._devices = {row[0]: (DeviceRow(*row[:5]), row[5]) for row in rows}
+
+    async def refresh(self) -> Sequence[str]:
+        """Read what other nodes changed; return the devices whose key has ended since. Raises StorageError.
+
+        What was revoked here stays revoked, also if that is not on disk yet, unless the device has a new key.
+        """
+        rows = {row[0]: (DeviceRow(*row[:5]), row[5]) for row in await self._readers.all(_ALL)}
+        ended: list[str] = []
+        for device_id, (device, key_hash) in rows.items():
+            old, old_hash = self._devices.get(device_id, (device, key_hash))
+            is_same = hmac.compare_digest(old_hash, key_hash)
+            if is_same and old.revoked_at_ms is not None:
+                continue
+            if old.revoked_at_ms is None and (not is_same or device.revoked_at_ms is not None):
+                ended.append(device_id)
+            self._devices[device_id] = (device, key_hash)
+        return ended
+
+    def was_revoked(self, device_id: str) -> bool:
+        """Return whether there is such a device, and its key was revoked."""
+        known = self._devices.get(device_id)
+        return known is not None and known[0].revoked_at_ms is not None
 
     def list(self) -> Sequence[DeviceRow]:
         """Return all devices, revoked ones too, in the order of adding."""
@@ -145,6 +168,12 @@ class DeviceTable:
         await self.load()
         return self._devices[FIRST_DEVICE][0]
 
+    async def add_first_key(self, key: str, *, now_ms: int) -> bool:
+        """Make `key` the first device's key, unless there is one already; return whether it did."""
+        is_new = await self._writer.submit(partial(_add_first, hash_of(key), now_ms), durable=True)
+        await self.load()
+        return is_new
+
     async def revoke(self, device_id: str, *, now_ms: int, noted: Sequence[Act] = ()) -> bool:
         """Revoke a device's key, and the codes that it made; `noted` goes into the audit in the same transaction.
 
@@ -201,7 +230,7 @@ def _add(
     made_by: str | None,
     connection: Transaction,
 ) -> None:
-    if not is_good():
+    if not is_good() or (made_by is not None and connection.execute(_IS_REVOKED, (made_by,)).get is not None):
         raise DeviceRevoked(device.id)
     add_device(device, key_hash, made_by, connection)
     append_acts(acts, connection)
@@ -226,6 +255,13 @@ def _set_first(key_hash: bytes, now_ms: int, connection: Transaction) -> None:
         end_what_it_opened(FIRST_DEVICE, connection)
     connection.execute(_FIRST, (FIRST_DEVICE, key_hash, now_ms))
     connection.execute(_CLAIM, (FIRST_DEVICE, FIRST_DEVICE))
+
+
+def _add_first(key_hash: bytes, now_ms: int, connection: Transaction) -> bool:
+    if connection.execute(_HAS_FIRST, (FIRST_DEVICE,)).get:
+        return False
+    _set_first(key_hash, now_ms, connection)
+    return True
 
 
 def _claim(label: str, device_id: str, connection: Transaction) -> str | None:

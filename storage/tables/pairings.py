@@ -95,6 +95,13 @@ class Pairings:
         """Read all codes."""
         self._open = {row[0]: _Open(Pairing(*row)) for row in await self._readers.all(_ALL)}
 
+    async def refresh(self) -> None:
+        """Read what other nodes changed. A code that is known keeps its time. Raises StorageError."""
+        found = [Pairing(*row) for row in await self._readers.all(_ALL)]
+        known = self._open
+        self._open = {one.code_hash: known.get(one.code_hash) or _Open(one) for one in found}
+        self._wake.set()
+
     async def run(self, clock: Callable[[], int]) -> None:
         """Remove expired codes from the disk, until cancelled: then a wrong clock cannot revive them."""
         while True:

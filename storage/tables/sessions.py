@@ -6,13 +6,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import attrs
 import trio
 
 from storage.errors import OutcomeUnknown, SessionExists, SessionMissing, StorageUnavailable
-from storage.records import NewSession, SessionRecord, Summary
+from storage.records import OWNER, NewSession, SessionRecord, Summary
 from storage.transaction import TableReaders, TableWriter, Transaction
 
 __all__ = ["SessionFiles", "SqliteCatalog"]
@@ -20,14 +20,15 @@ __all__ = ["SessionFiles", "SqliteCatalog"]
 _log = logging.getLogger("builderos.storage")
 
 _CREATE = """
-INSERT INTO session (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms, workspace, hidden)
-SELECT ?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
+INSERT INTO session
+  (session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms, workspace, hidden, owner)
+SELECT ?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8 WHERE NOT EXISTS (SELECT 1 FROM removal WHERE session_id = ?1)
 ON CONFLICT (session_id) DO NOTHING
 """
 _RECORD = """
 SELECT session_id, agent_type, device_id, settings, created_at_ms, last_activity_ms,
        epoch, owner_epoch, head_seq, coalesce(snapshot_seq, 0), read_seq, coalesce(content, ''),
-       workspace, pinned, archived,
+       workspace, pinned, archived, owner,
        title, state, message_count, pending_count, unfinished, snapshot, hub_id, hub_seq, due_at_ms, shown
 FROM session LEFT JOIN summary USING (session_id) LEFT JOIN draft USING (session_id)
 """
@@ -68,8 +69,8 @@ ON CONFLICT DO NOTHING
 """
 _REMOVALS = "SELECT session_id FROM removal"
 _IS_REMOVED = "SELECT 1 FROM removal WHERE session_id = ?"
+_NOTE_REMOVAL = "INSERT INTO removal (session_id) VALUES (?)"
 _REMOVE = (
-    "INSERT INTO removal (session_id) VALUES (?)",
     "DELETE FROM session WHERE session_id = ?",
     "DELETE FROM summary WHERE session_id = ?",
     _NO_DRAFT,
@@ -120,11 +121,16 @@ class SessionFiles(Protocol):
 
 @attrs.define(eq=False)
 class SqliteCatalog:
-    """Implements `actors.ports.Catalog`; see there for errors and cancellation."""
+    """Implements `actors.ports.Catalog`; see there for errors and cancellation.
+
+    Attributes:
+        owner: whose sessions are created, recovered and cleaned up here.
+    """
 
     _writer: TableWriter
     _readers: TableReaders
     _files: SessionFiles
+    owner: str = OWNER
     _count: int | None = attrs.field(default=None, init=False)
     """Number of sessions; None if only the database knows."""
 
@@ -135,7 +141,7 @@ class SqliteCatalog:
     async def create(self, session: NewSession) -> SessionRecord:
         """Create a session, durably."""
         with self._counted():
-            made = await self._writer.submit(partial(_create, session), durable=True)
+            made = await self._writer.submit(partial(_create, session, self.owner), durable=True)
         self._add(1)
         return made
 
@@ -230,7 +236,8 @@ class SqliteCatalog:
             StorageUnavailable: it may be removed already, with rows left.
         """
         with self._counted():
-            is_new = await self._writer.submit(partial(_remove, session_id), durable=True)
+            remove = partial(_remove, session_id, self.note_removal)
+            is_new = await self._writer.submit(remove, durable=True)
         self._add(-int(is_new))
         await self._files.remove_of(session_id)  # before the id can be reused
         while await self._writer.submit(
@@ -255,15 +262,24 @@ class SqliteCatalog:
 
     async def finish_removals(self) -> None:
         """Continue the removals that an earlier run of the server began."""
-        for (session_id,) in await self._readers.all(_HIDDEN):
+        hidden, removals = await self.left_over()
+        for session_id in hidden:
             await self.remove_hidden(session_id)
-        for (session_id,) in await self._readers.all(_REMOVALS):
+        for session_id in removals:
             try:
                 await self.remove(session_id)
             except StorageUnavailable as error:
                 _log.error(
                     "session %s: not completely removed, the next start tries again: %s", session_id, error
                 )
+
+    note_removal: ClassVar[str] = _NOTE_REMOVAL
+    """Notes that a session is being removed."""
+
+    async def left_over(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return the sessions that were never revealed, and those whose removal has begun."""
+        hidden, removals = await self._readers.all(_HIDDEN), await self._readers.all(_REMOVALS)
+        return [name for (name,) in hidden], [name for (name,) in removals]
 
     def _add(self, change: int) -> None:
         if self._count is not None:
@@ -279,11 +295,10 @@ class SqliteCatalog:
             raise
 
 
-def _create(session: NewSession, connection: Transaction) -> SessionRecord:
+def _create(session: NewSession, owner: str, connection: Transaction) -> SessionRecord:
     keys = (session.session_id, session.agent_type, session.device_id)
-    connection.execute(
-        _CREATE, (*keys, session.settings, session.created_at_ms, session.workspace, int(session.hidden))
-    )
+    more = (session.settings, session.created_at_ms, session.workspace, int(session.hidden), owner)
+    connection.execute(_CREATE, (*keys, *more))
     if connection.changes() == 0:
         raise SessionExists(session.session_id)
     row = connection.execute(_GET_ANY, (session.session_id,)).get
@@ -328,13 +343,13 @@ def _note(
         connection.execute(_NO_DRAFT, (session_id,))
 
 
-def _remove(session_id: str, connection: Transaction) -> bool:
+def _remove(session_id: str, note_removal: str, connection: Transaction) -> bool:
     """Remove a session; return False if an earlier call did."""
     if connection.execute(_IS_REMOVED, (session_id,)).get is not None:
         return False
     if connection.execute(_EXISTS, (session_id,)).get is None:
         raise SessionMissing(session_id)
-    for sql in _REMOVE:
+    for sql in (note_removal, *_REMOVE):
         connection.execute(sql, (session_id,))
     return True
 
@@ -362,8 +377,8 @@ def _remove_rows(session_id: str, connection: Transaction) -> bool:
 
 
 def _record(row: tuple[Any, ...]) -> SessionRecord:
-    workspace, pinned, archived = row[12], bool(row[13]), bool(row[14])
-    columns: tuple[Any, ...] = (*row[:10], _summary(row[15:]), *row[10:12], workspace, pinned, archived)
+    more = (row[12], bool(row[13]), bool(row[14]), row[15])
+    columns: tuple[Any, ...] = (*row[:10], _summary(row[16:]), *row[10:12], *more)
     return SessionRecord(*columns)
 
 

@@ -85,8 +85,12 @@ class Survey:
         return await self._readers.run(lambda connection: self._look(connection, after, limit))
 
     def _look(self, connection: Transaction, after: str, limit: int) -> list[KeptUpload]:
-        rows: list[tuple[Any, ...]] = connection.execute(_UPLOADS, (after, limit)).fetchall()
+        rows = self.rows_of_uploads(connection, after, limit)
         return [KeptUpload(name, size, self._size_of(name)) for name, size in rows]
+
+    def rows_of_uploads(self, connection: Transaction, after: str, limit: int) -> list[tuple[Any, ...]]:
+        """Return names and sizes of the uploads whose files are here."""
+        return connection.execute(_UPLOADS, (after, limit)).fetchall()
 
     def _size_of(self, name: str) -> int | None:
         # The part is a file whose server was killed between the commit and the rename; the next start renames

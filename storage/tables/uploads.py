@@ -44,7 +44,7 @@ _DOOM = """
 UPDATE upload SET doomed = 1 WHERE name IN (SELECT name FROM upload_use WHERE session_id = ?1)
   AND name NOT IN (SELECT name FROM upload_use WHERE session_id != ?1)
 """
-_DOOMED = "SELECT name FROM upload WHERE doomed = 1"
+_DOOMED = "SELECT name FROM upload JOIN upload_use USING (name) WHERE doomed = 1 AND session_id = ?"
 _REMOVE_DOOMED = "DELETE FROM upload WHERE doomed = 1 AND name = ?"
 _MOVED = "SELECT session_id, blobs FROM app_known"
 _REMOVE_USES = "DELETE FROM upload_use WHERE session_id = ?"
@@ -298,7 +298,7 @@ def _use(session_id: str, names: Sequence[str], connection: Transaction) -> bool
 
 def _doom(session_id: str, connection: Transaction) -> list[str]:
     connection.execute(_DOOM, (session_id,))
-    return [name for (name,) in connection.execute(_DOOMED)]
+    return [name for (name,) in connection.execute(_DOOMED, (session_id,))]
 
 
 def _forget(session_id: str, names: Sequence[str], connection: Transaction) -> None:

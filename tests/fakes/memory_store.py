@@ -22,6 +22,7 @@ from storage.errors import (
     StorageUnavailable,
 )
 from storage.records import (
+    OWNER,
     PIECE_KINDS,
     CommandRecord,
     Entry,
@@ -57,6 +58,7 @@ class MemoryStore:
         appends: how many appends took effect.
     """
 
+    owner: str = OWNER
     unavailable: StorageUnavailable | None = None
     read_error: Exception | None = None
     appends: int = 0

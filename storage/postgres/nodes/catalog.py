@@ -1,0 +1,87 @@
+"""The list of sessions of all nodes, and what of it is this node's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
+
+import attrs
+
+from storage.errors import Fenced, SessionMissing
+from storage.postgres.journal import PostgresJournal
+from storage.records import OWNER, Grant
+from storage.tables.sessions import SqliteCatalog
+from storage.transaction import Transaction
+
+__all__ = ["NodeCatalog", "NodeJournal"]
+
+_UNFINISHED: Final = """
+SELECT session_id FROM summary JOIN session USING (session_id) WHERE unfinished = 1 AND owner = ? ORDER BY session_id
+"""
+_DUE: Final = """
+SELECT session_id, due_at_ms FROM summary JOIN session USING (session_id)
+WHERE due_at_ms IS NOT NULL AND owner = ? ORDER BY due_at_ms LIMIT ?
+"""
+_HIDDEN: Final = "SELECT session_id FROM session WHERE hidden = 1 AND owner = ?"
+_REMOVALS: Final = "SELECT session_id FROM removal WHERE owner = ?"
+_ACQUIRE: Final = """
+UPDATE session SET owner_epoch = owner_epoch + 1 WHERE session_id = ? AND owner = ? RETURNING owner_epoch, head_seq
+"""
+_OWNER_OF: Final = "SELECT owner FROM session WHERE session_id = ?"
+_HEADS: Final = (
+    "SELECT session_id, epoch, head_seq FROM session WHERE session_id IN (SELECT value FROM json_each(?))"
+)
+
+
+class NodeCatalog(SqliteCatalog):
+    """Lists the sessions of all nodes. What it recovers and cleans up is this node's. It counts in the database."""
+
+    note_removal: ClassVar[str] = (
+        "INSERT INTO removal (session_id, owner) SELECT session_id, owner FROM session WHERE session_id = ?"
+    )
+
+    async def load(self) -> None:
+        """Do nothing: another node may add a session at any time."""
+
+    async def unfinished(self) -> Sequence[str]:
+        """Return the sessions of this node that need recovery."""
+        return [name for (name,) in await self._readers.all(_UNFINISHED, (self.owner,))]
+
+    async def due(self, limit: int) -> Sequence[tuple[str, int]]:
+        """Return which sessions of this node are due next, and when."""
+        return [(name, at) for name, at in await self._readers.all(_DUE, (self.owner, limit))]
+
+    async def left_over(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Return what this node has begun and not finished."""
+        hidden = await self._readers.all(_HIDDEN, (self.owner,))
+        removals = await self._readers.all(_REMOVALS, (self.owner,))
+        return [name for (name,) in hidden], [name for (name,) in removals]
+
+
+@attrs.define(eq=False)
+class NodeJournal(PostgresJournal):
+    """The journal, of which a node writes only the sessions that are at home on it."""
+
+    owner: str = attrs.field(default=OWNER, kw_only=True)
+
+    async def acquire(self, session_id: str) -> Grant:
+        """Take over a session of this node. Raises Fenced if its home is another one."""
+        return await self._writer.submit(
+            lambda connection: _acquire(connection, session_id, self.owner), durable=False
+        )
+
+    async def heads(self, session_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return epoch and head of these sessions, without those that are gone."""
+        bound = (json.dumps(list(session_ids)),)
+        return {name: (epoch, head) for name, epoch, head in await self._readers.all(_HEADS, bound)}
+
+
+def _acquire(connection: Transaction, session_id: str, owner: str) -> Grant:
+    found: tuple[Any, ...] | None = connection.execute(_ACQUIRE, (session_id, owner)).get
+    if found is not None:
+        return Grant(session_id, *found)
+    home = connection.execute(_OWNER_OF, (session_id,)).get
+    if home is None:
+        raise SessionMissing(session_id)
+    raise Fenced(f"session {session_id}: its home is {home}")

@@ -1,0 +1,318 @@
+"""How nodes hear of each other: a beat, leases, and mail through the database.
+
+A node that can write to the database is a node: there is no port between nodes, and no other secret. All mail of one
+node to another arrives in the order of its posting.
+
+One connection posts. Another one listens, fetches and beats. After a lost connection both open again.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import psycopg
+import trio
+from psycopg import sql
+
+from storage.errors import DatabaseInUse, StorageError
+from storage.node_records import Mail, NodeState
+from storage.postgres.connection import Connection, PostgresServer, connect, mapped_errors
+from storage.postgres.nodes.opening import LEASE_S
+from storage.postgres.nodes.tables import KEYS_CHANNEL
+
+__all__ = ["BEAT_S", "PostOffice"]
+
+BEAT_S: Final = 0.4
+"""Seconds between two beats."""
+
+RETRY_S: Final = 0.2
+"""Seconds after which a lost connection is opened again."""
+
+POSTED_AT_ONCE: Final = 200
+
+WAITING: Final = 20_000
+"""Mails that wait to be posted; with more, the oldest are dropped."""
+
+TIDY_EVERY: Final = 100
+"""Beats between two removals of old mail, that of nodes which never came back."""
+
+_SETTINGS: Final = "-c synchronous_commit=off"
+_POST: Final = "INSERT INTO mail (node, body) SELECT * FROM unnest($1::text[], $2::bytea[])"
+_NOTIFY: Final = "SELECT pg_notify('bos_' || node, '') FROM unnest($1::text[]) AS to_be_woken (node)"
+_FETCH: Final = """
+DELETE FROM mail WHERE node = $1
+RETURNING number, extract(epoch FROM clock_timestamp() - sent_at)::float8, body
+"""
+_BEAT: Final = f"""
+UPDATE node SET lease_until = clock_timestamp() + interval '{LEASE_S} s' WHERE id = $1 AND incarnation = $2
+"""
+_LEAVE: Final = "UPDATE node SET lease_until = clock_timestamp() WHERE id = $1 AND incarnation = $2"
+_NODES: Final = (
+    "SELECT id, incarnation, version, (lease_until > clock_timestamp())::int::bigint FROM node ORDER BY id"
+)
+_KEYS: Final = "SELECT value FROM meta WHERE key = 'key_version'"
+_FIRST_LOCK: Final = 0x424F5334
+_BE_FIRST: Final = f"SELECT pg_try_advisory_lock({_FIRST_LOCK})"
+_TIDY: Final = "DELETE FROM mail WHERE sent_at < clock_timestamp() - interval '1 minute'"
+
+_log = logging.getLogger("builderos.storage")
+
+
+@attrs.frozen(eq=False)
+class _Outgoing:
+    node: str
+    body: bytes
+    until: float
+    posted: trio.Event = attrs.field(factory=trio.Event)
+
+
+@attrs.frozen
+class _Seen:
+    """What one round saw. `beat`: whether it was a beat; None and () otherwise."""
+
+    mail: Sequence[Mail]
+    nodes: Sequence[NodeState] | None
+    keys: str = ""
+    is_first: bool = False
+
+
+@attrs.define(eq=False)
+class PostOffice:
+    """This node's post. `run` does the work; nothing here blocks the event loop.
+
+    Attributes:
+        node, incarnation: of this node.
+        on_mail: called with what arrived, in order. Must not block or raise.
+        on_nodes: called after a node came, went or started again. Must not block or raise.
+        on_keys: called after keys or codes changed; the beat counts only once it has returned.
+        nodes: all that were ever there, as the last beat saw them.
+        beat_at: when the last good beat began, by Trio's clock.
+        is_first: whether this node does what only one may do. It does so until its connection is lost.
+        first_changed: set when that changes; then another one takes its place.
+    """
+
+    server: PostgresServer
+    application: str
+    node: str
+    incarnation: int
+    on_mail: Callable[[Sequence[Mail]], None] = attrs.field(default=lambda _: None, init=False)
+    on_nodes: Callable[[], None] = attrs.field(default=lambda: None, init=False)
+    on_keys: Callable[[], Awaitable[None]] = attrs.field(default=trio.lowlevel.checkpoint, init=False)
+    nodes: Mapping[str, NodeState] = attrs.field(factory=dict, init=False)
+    beat_at: float = attrs.field(default=-math.inf, init=False)
+    is_first: bool = attrs.field(default=False, init=False)
+    first_changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _queue: deque[_Outgoing] = attrs.field(factory=deque, init=False)
+    _work: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _beaten: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _keys: str | None = attrs.field(default=None, init=False)
+    _heard: list[str] = attrs.field(factory=list, init=False)
+    _beats: int = attrs.field(default=0, init=False)
+
+    def post(self, node: str, body: bytes, *, within_s: float = math.inf) -> trio.Event:
+        """Post a mail; return what is set once it is posted or dropped. Never blocks.
+
+        `within_s`: it is dropped if it cannot be posted so long.
+        """
+        item = _Outgoing(node, body, trio.current_time() + within_s)
+        self._queue.append(item)
+        if len(self._queue) > WAITING:
+            self._queue.popleft().posted.set()
+        self._work.set()
+        return item.posted
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last good beat began."""
+        return trio.current_time() - self.beat_at
+
+    async def is_fresh(self, within_s: float, wait_s: float) -> bool:
+        """Return whether a beat began in the last `within_s`; waits up to `wait_s` for one."""
+        with trio.move_on_after(wait_s):
+            while self.silent_s > within_s:
+                await self._beaten.wait()
+        return self.silent_s <= within_s
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Beat, post and fetch, until cancelled. At the end the other nodes learn that this one left.
+
+        Raises:
+            DatabaseInUse: another node has this name now.
+            StorageError: the first beat failed.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._post, name="mail out")
+            await nursery.start(self._fetch, name="mail in")
+            task_status.started()
+
+    # ---- out ----
+
+    async def _post(self) -> None:
+        connection: Connection | None = None
+        batch: list[_Outgoing] = []
+        try:
+            while True:
+                await self._work.wait()
+                self._work = trio.Event()
+                while batch or self._queue:
+                    batch = batch or self._next_batch()
+                    try:
+                        connection = await trio.to_thread.run_sync(self._send, connection, batch)
+                    except StorageError as error:
+                        connection = None
+                        _log.warning("mail to other nodes is not posted yet: %s", error)
+                        await trio.sleep(RETRY_S)
+                        batch = [one for one in batch if self._is_good(one)]
+                        continue
+                    for one in batch:
+                        one.posted.set()
+                    batch = []
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _next_batch(self) -> list[_Outgoing]:
+        taken = [self._queue.popleft() for _ in range(min(len(self._queue), POSTED_AT_ONCE))]
+        return [one for one in taken if self._is_good(one)]
+
+    def _is_good(self, item: _Outgoing) -> bool:
+        if trio.current_time() <= item.until:
+            return True
+        item.posted.set()
+        return False
+
+    def _send(self, connection: Connection | None, batch: Sequence[_Outgoing]) -> Connection:
+        """Post a batch, in order. On a thread."""
+        made = connection or connect(self.server, self.application, _SETTINGS)
+        nodes, bodies = [one.node for one in batch], [one.body for one in batch]
+        try:
+            with mapped_errors(self.server), made.pipeline():
+                made.execute("BEGIN")
+                made.execute(_POST, (nodes, bodies), binary=True)
+                made.execute(_NOTIFY, (sorted(set(nodes)),), binary=True)
+                made.execute("COMMIT")
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    # ---- in ----
+
+    async def _fetch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        connection: Connection | None = None
+        next_beat = -math.inf
+        try:
+            while True:
+                began = trio.current_time()
+                is_beat = began >= next_beat
+                try:
+                    if connection is None:
+                        connection = await trio.to_thread.run_sync(self._open)
+                    seen = await trio.to_thread.run_sync(self._look, connection, is_beat)
+                    await self._take(seen, began)
+                    if is_beat:
+                        next_beat = began + BEAT_S
+                        task_status.started()
+                        task_status = trio.TASK_STATUS_IGNORED
+                    if await self._wait(connection, next_beat):
+                        next_beat = -math.inf
+                except DatabaseInUse:
+                    raise
+                except StorageError as error:
+                    if self.beat_at == -math.inf:
+                        raise
+                    _log.warning("other nodes are not heard: %s", error)
+                    if connection is not None:
+                        connection.close()
+                    self._set_first(False)
+                    connection, next_beat = None, -math.inf
+                    await trio.sleep(RETRY_S)
+        finally:
+            if connection is not None:
+                with trio.CancelScope(shield=True):  # noqa: ASYNC912 - bounded by the connection's own limits
+                    await trio.to_thread.run_sync(self._leave, connection)
+
+    async def _take(self, seen: _Seen, began: float) -> None:
+        if seen.mail:
+            self.on_mail(seen.mail)
+        if seen.nodes is None:
+            return
+        if self._keys != seen.keys:
+            await self.on_keys()
+            self._keys = seen.keys
+        nodes = {one.id: one for one in seen.nodes}
+        changed, self.nodes = nodes != self.nodes, nodes
+        self.beat_at = began
+        self._set_first(seen.is_first)
+        self._beaten.set()
+        self._beaten = trio.Event()
+        if changed:
+            self.on_nodes()
+
+    def _set_first(self, is_first: bool) -> None:
+        if is_first != self.is_first:
+            self.is_first = is_first
+            self.first_changed.set()
+            self.first_changed = trio.Event()
+
+    async def _wait(self, connection: Connection, until: float) -> bool:
+        """Wait for a notification or a moment; return whether keys changed. Raises StorageError."""
+        with mapped_errors(self.server):
+            if not self._heard:  # what came during a statement is read from the socket already
+                with trio.move_on_at(until):
+                    await trio.lowlevel.wait_readable(connection.fileno())
+            connection.pgconn.consume_input()
+            while (notice := connection.pgconn.notifies()) is not None:
+                self._heard.append(notice.relname.decode())
+        heard = set(self._heard)
+        self._heard.clear()
+        return KEYS_CHANNEL in heard
+
+    def _open(self) -> Connection:
+        made = connect(self.server, self.application, _SETTINGS)
+        made.add_notify_handler(lambda notice: self._heard.append(notice.channel))
+        with mapped_errors(self.server):
+            for channel in (f"bos_{self.node}", KEYS_CHANNEL):
+                made.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+        return made
+
+    def _look(self, connection: Connection, is_beat: bool) -> _Seen:
+        """Beat if it is time, and fetch. On a thread. Raises DatabaseInUse if this node was replaced."""
+        with mapped_errors(self.server):
+            nodes, keys, is_first = None, "", self.is_first
+            if is_beat:
+                beat = connection.execute(_BEAT, (self.node, self.incarnation), binary=True)
+                if beat.rowcount == 0:
+                    raise DatabaseInUse(
+                        f"{self.server.name}: another node {self.node} has started, so this one ends"
+                    )
+                keys = str(_first(connection.execute(_KEYS, binary=True)))
+                rows = connection.execute(_NODES, binary=True).fetchall()
+                nodes = [
+                    NodeState(name, incarnation, version, bool(alive))
+                    for name, incarnation, version, alive in rows
+                ]
+                is_first = is_first or bool(_first(connection.execute(_BE_FIRST)))
+                self._beats += 1
+                if self._beats % TIDY_EVERY == 0:
+                    connection.execute(_TIDY)
+            found = connection.execute(_FETCH, (self.node,), binary=True).fetchall()
+        return _Seen([Mail(age_s, bytes(body)) for _, age_s, body in sorted(found)], nodes, keys, is_first)
+
+    def _leave(self, connection: Connection) -> None:
+        try:
+            connection.execute(_LEAVE, (self.node, self.incarnation), binary=True)
+        except psycopg.Error as error:
+            _log.debug("the other nodes learn of the end by the lease: %s", type(error).__name__)
+        connection.close()
+
+
+def _first(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
+    row = cursor.fetchone()
+    assert row is not None
+    return row[0]
