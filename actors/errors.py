@@ -10,6 +10,8 @@ __all__ = [
     "HubLost",
     "HubProtocolError",
     "HubStartFailed",
+    "MachineAway",
+    "RefusedAtHome",
     "SessionBusy",
     "SessionFailed",
     "ShuttingDown",
@@ -37,6 +39,22 @@ class SessionBusy(ActorError):
 
 class ShuttingDown(ActorError):
     """The server is about to stop and takes no more commands."""
+
+
+class MachineAway(ActorError):
+    """The machine that the session is at home on cannot be reached now."""
+
+    def __init__(self, machine: str) -> None:
+        super().__init__(f"Its machine ({machine}) is away.")
+        self.machine = machine
+
+
+class RefusedAtHome(ActorError):
+    """The session's machine refused what was asked; `code` is for a device, the text for a person."""
+
+    def __init__(self, code: str, content: str) -> None:
+        super().__init__(content)
+        self.code = code
 
 
 class HubError(ActorError):

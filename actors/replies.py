@@ -45,6 +45,7 @@ RejectCode = Literal[
     "open_elsewhere",
     "storage",
     "shutting_down",
+    "machine_away",
 ]
 
 

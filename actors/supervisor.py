@@ -7,7 +7,7 @@ hubs (`docs/internals/testing.md`). A connection sees it only as `CommandBus`, `
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 import attrs
@@ -130,6 +130,11 @@ class Supervisor:
         """Yield all that listen to a session now."""
         for child in self._children.values():
             yield from child.tail.listeners
+
+    def listeners_of(self, session_id: str) -> Sequence[Listener]:
+        """Return all that listen to a session now."""
+        child = self._children.get(session_id)
+        return () if child is None else child.tail.listeners
 
     @contextmanager
     def watch(self, changed: Callable[[str], None]) -> Iterator[None]:

@@ -165,6 +165,11 @@ class Tail:
         return tuple(listener.device for listener in self._listeners if listener.device is not None)
 
     @property
+    def is_current(self) -> bool:
+        """Whether the head is known to be the session's."""
+        return True
+
+    @property
     def listeners(self) -> tuple[Listener, ...]:
         """All that listen, devices or not."""
         return tuple(self._listeners)

@@ -27,10 +27,12 @@ from builderos.agent_config import (
     allows_bypass,
 )
 from builderos.config_values import (
+    NODE_NAME,
     OutOfRangeError,
     absolute,
     absolute_or_none,
     at_most,
+    is_node_name,
     networks,
     positive,
     positive_or_none,
@@ -118,10 +120,17 @@ class DatabaseSettings:
     Attributes:
         url: of a PostgreSQL; empty for SQLite in the data folder.
         allow_asynchronous: accept one whose standby may lack what was acknowledged.
+        node: this machine's name among those that share the database; empty if this server has it for itself.
     """
 
     url: str = attrs.field(default="", repr=False)
     allow_asynchronous: bool = False
+    node: str = attrs.field(default="")
+
+    @node.validator
+    def _is_name(self, attribute: attrs.Attribute[Any], value: str) -> None:
+        if value and not is_node_name(value):
+            raise OutOfRangeError(attribute.name, f"must be {NODE_NAME}")
 
     @url.validator
     def _names_postgres(self, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -96,6 +96,8 @@ class PermissionTimeouts:
         record = await self.deps.catalog.get(session_id)
         if record is None or record.summary is None or record.summary.pending_count == 0:
             return {}
+        if record.owner != self.deps.catalog.owner:
+            return {}  # its own machine does that
         rows = await self.deps.journal.read(session_id, 0, MAX_REQUESTS, kinds=_KINDS, newest=True)
         due_ms: dict[str, float] = {}
         for item in map(decode_row, rows):

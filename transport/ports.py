@@ -27,6 +27,7 @@ __all__ = [
     "Deps",
     "Device",
     "Devices",
+    "Nodes",
     "Renders",
     "Scope",
     "Uploads",
@@ -80,6 +81,26 @@ class Devices(Protocol):
 Watch = Callable[[Callable[[str], None]], AbstractContextManager[None]]
 """Calls a function with the id of every session whose entry in a list may have changed, while inside the block. The
 function must not block, raise or call back."""
+
+
+class Nodes(Protocol):
+    """The servers that share the database; implemented by `actors.nodes.machines`."""
+
+    def machine(self, owner: str) -> dict[str, str]:
+        """Return how devices see the machine of a session: `id`, and its `state`, `here`, `there` or `away`."""
+        ...
+
+    def machine_of(self, session_id: str) -> dict[str, str] | None:
+        """Return the same for a session that was just used; None if its home is not known."""
+        ...
+
+    def listing(self) -> list[dict[str, str]]:
+        """Return all of them, with their versions."""
+        ...
+
+    async def knows_keys(self) -> bool:
+        """Return whether this node knows which keys are valid now. Waits a moment until it does."""
+        ...
 
 
 class Uploads(Protocol):
@@ -163,6 +184,7 @@ class Deps:
         services: the services of the HTTP routes; None if they are not served.
         tries: the limit of sign-in attempts.
         trail: records sign-ins; None records nothing.
+        nodes: the servers that share the database; None if this one does not share it.
         attention: who looks at which session.
         delays: how long what is committed takes to each device.
         on_taken: called with (session_id, seq) whenever a batch up to `seq` goes to a device. Must not block.
@@ -185,3 +207,4 @@ class Deps:
     delays: DeviceDelays = attrs.field(factory=DeviceDelays)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     trail: AuditTrail | None = None
+    nodes: Nodes | None = None

@@ -101,14 +101,18 @@ class DeskList:
         before: tuple[int, str] | None = None
         while page := await self.supervisor.deps.catalog.page(PAGE, before):
             fresh = [one for one in page if self._known.get(one.session_id, (0,))[0] != one.last_activity_ms]
-            here = [one for one in fresh if self.desk.lists(one.agent_type)]
+            here = [one for one in fresh if self._is_here(one)]
             natives = await trio.to_thread.run_sync(self._natives, here)
             for record, native_id in zip(here, natives, strict=True):
                 self._known[record.session_id] = (record.last_activity_ms, record.agent_type, native_id)
             before = (page[-1].last_activity_ms, page[-1].session_id)
-            others = sum(not self.desk.lists(one.agent_type) for one in page)
+            others = sum(not self._is_here(one) for one in page)
             if len(page) < PAGE or len(page) - others > len(here):
                 return
+
+    def _is_here(self, record: SessionRecord) -> bool:
+        """Return whether a session's program may keep its records on this computer."""
+        return record.owner == self.supervisor.deps.catalog.owner and self.desk.lists(record.agent_type)
 
     async def session_of_terminal(self, native_id: str) -> str:
         """Return the session of a conversation of Claude Code, opened if it was not. Raises as `open`."""
@@ -120,7 +124,7 @@ class DeskList:
         catalog, before = self.supervisor.deps.catalog, None
         while page := await catalog.page(PAGE, before):
             for record in page:
-                if shown_where(record) is not None:
+                if shown_where(record) is not None and record.owner == catalog.owner:
                     author = Author("", DESK, DESK)
                     with suppress(ActorError, SessionMissing):
                         await self.supervisor.submit(record.session_id, Envelope(Organize(), author, _ignore))

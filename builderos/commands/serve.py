@@ -51,6 +51,9 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--move-here", action="store_true", help="take a PostgreSQL that belongs to another data folder"
     )
+    parser.add_argument(
+        "--node", metavar="NAME", help="share the PostgreSQL with other machines, as the one of this name"
+    )
     parser.add_argument("--take-over", action="store_true", help="stop the server that uses the data folder")
     parser.set_defaults(run=_run)
 

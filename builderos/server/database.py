@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
+from builderos import VERSION
 from builderos.config import DatabaseSettings
 from builderos.ids import new_id, wall_clock_ms
 from storage.data_folder import DataFolder, read_boot_id
@@ -15,20 +18,31 @@ from storage.errors import StorageUnavailable
 from storage.postgres.home import refuse_other_database
 from storage.store import Store, open_store
 
-__all__ = ["open_database"]
+if TYPE_CHECKING:
+    from storage.postgres.nodes.store import NodeStore
+
+__all__ = ["OpenDatabase", "open_database"]
 
 log = logging.getLogger("builderos.server")
+
+
+@attrs.frozen(eq=False)
+class OpenDatabase:
+    """An open database. `node`: what a server needs that shares it with others; None if it has it for itself."""
+
+    store: Store
+    node: NodeStore | None = None
 
 
 @asynccontextmanager
 async def open_database(
     folder: DataFolder, database: DatabaseSettings, *, move_here: bool
-) -> AsyncIterator[Store]:
+) -> AsyncIterator[OpenDatabase]:
     """Open it for the length of the block. Raises StorageError if it cannot be used."""
     if not database.url:
         await trio.to_thread.run_sync(refuse_other_database, folder.path, "start with --database")
         async with open_store(folder.database_path, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
-            yield store
+            yield OpenDatabase(store)
         return
     try:
         from storage.postgres.connection import PostgresServer
@@ -44,7 +58,21 @@ async def open_database(
     except ValueError as error:
         raise StorageUnavailable(f"database.url: {error}") from error
     asynchronous = database.allow_asynchronous
+    if database.node:
+        from storage.postgres.nodes.store import open_node_store
+
+        async with open_node_store(
+            server,
+            folder.path,
+            name=database.node,
+            version=VERSION,
+            new_home=new_id(),
+            move_here=move_here,
+            allow_asynchronous=asynchronous,
+        ) as node:
+            yield OpenDatabase(node.store, node)
+        return
     async with open_postgres_store(
         server, folder.path, node=new_id(), move_here=move_here, allow_asynchronous=asynchronous
     ) as store:
-        yield store
+        yield OpenDatabase(store)

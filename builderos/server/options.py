@@ -24,3 +24,4 @@ class ServeOptions:
     take_over: bool
     database: str | None
     move_here: bool
+    node: str | None = None

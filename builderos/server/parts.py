@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -33,6 +34,10 @@ from transport.push.notifier import Notifier
 from transport.rendering.renderer import Renderer
 from transport.uploads import OwnUploads
 from transport.workspace.listing import Roots
+
+if TYPE_CHECKING:
+    from actors.nodes.router import Router
+    from builderos.server.nodes import ServerNodes
 
 __all__ = ["ServerContext", "ServerParts", "transport_config"]
 
@@ -63,7 +68,7 @@ class ServerContext:
 
 @attrs.frozen
 class ServerParts:
-    """The parts that exist once sessions are live."""
+    """The parts that exist once sessions are live. `nodes`: the other servers; None if there can be none."""
 
     setup: ServerContext
     store: Store
@@ -73,6 +78,7 @@ class ServerParts:
     trail: AuditTrail
     desk: DeskList
     answers: DeskAnswers
+    nodes: ServerNodes | None = None
     renderer: Renderer = attrs.field(factory=Renderer)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
     attention: Attention = attrs.field(factory=lambda: Attention(wall_clock_ms))
@@ -101,26 +107,32 @@ class ServerParts:
         data = self.setup.folder.path
         return Work(roots=roots, checkpoints=data / CHECKPOINTS, worktrees=data / WORKTREES)
 
+    @property
+    def front(self) -> Supervisor | Router:
+        """What knows all sessions that devices see: those of this machine, or of all."""
+        return self.supervisor if self.nodes is None else self.nodes.router
+
     def transport_deps(self) -> Deps:
         """Return the services that the transport uses."""
-        store, supervisor = self.store, self.supervisor
+        store, front = self.store, self.front
         return Deps(
-            bus=supervisor,
-            live=supervisor,
+            bus=front,
+            live=front,
             catalog=store.catalog,
             journal=store.journal,
             devices=store.devices,
-            watch=supervisor.watch,
+            watch=front.watch,
             clock=wall_clock_ms,
             aliases=store.aliases,
             attention=self.attention,
             app=AppPorts(store.app_pairs, store.devices, new_id),
-            uploads=self.uploads,
+            uploads=self.uploads if self.nodes is None else self.nodes.uploads_of(self.uploads),
             renderer=self.renderer,
             services=self.services(),
             on_taken=self.metrics.taken,
             tries=self.tries,
             trail=self.trail,
+            nodes=None if self.nodes is None else self.nodes.machines,
         )
 
     def services(self) -> HttpServices:
@@ -137,7 +149,7 @@ class ServerParts:
             pairings=store.pairings,
             audit=store.audit,
             sessions=self.supervisor,
-            forks=self.supervisor,
+            forks=self.supervisor if self.nodes is None else self.nodes.forks,
             desk=self.desk,
             metrics=self.metrics,
             work=self.work,
@@ -148,7 +160,8 @@ class ServerParts:
             readiness=self.readiness(),
             export=StoreExports(store.journal, store.catalog),
             more_figures=partial(server_figures, store, self.supervisor),
-            lags=lambda: lags_of(self.supervisor.listeners()),
+            lags=lambda: lags_of(self.front.listeners()),
+            remove_elsewhere=None if self.nodes is None else self.nodes.remove_elsewhere,
         )
 
     def readiness(self) -> ReadinessProbe:

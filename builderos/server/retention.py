@@ -38,7 +38,7 @@ class Retention:
     """Checks all sessions at the start and then every day.
 
     Age is counted from the last event of a session's journal, in UTC; reading does not count. A session with an open
-    turn or a waiting message is left alone, and so is one that `is_in_use` names.
+    turn or a waiting message is left alone, and so is one that `is_in_use` names, or one of another machine.
 
     Attributes:
         days: sessions older than this are removed.
@@ -105,7 +105,8 @@ class Retention:
         if record is None or record.last_activity_ms != seen_ms:
             return True
         busy = record.summary is not None and record.summary.unfinished
-        return busy or self.is_in_use(session_id)
+        elsewhere = record.owner != self.catalog.owner
+        return busy or elsewhere or self.is_in_use(session_id)
 
 
 @attrs.define(eq=False)

@@ -10,6 +10,7 @@ import trio
 
 from bridgehub.protocol.errors import unwrap
 from builderos.config import Config, ConfigError, config_path, load_config
+from builderos.config_values import NODE_NAME, is_node_name
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.server.options import ServeOptions
 from builderos.server.parts import ServerContext
@@ -39,6 +40,12 @@ def start_server(options: ServeOptions) -> int:
         config = load_config(config_path(options.config, options.data))
         if options.database is not None:
             config = attrs.evolve(config, database=attrs.evolve(config.database, url=options.database))
+        if options.node is not None:
+            if not is_node_name(options.node):
+                raise ConfigError("--node", f"must be {NODE_NAME}")
+            config = attrs.evolve(config, database=attrs.evolve(config.database, node=options.node))
+        if config.database.node and not config.database.url:
+            raise ConfigError("--node", "needs a PostgreSQL: --database, or url under [database]")
         tls = _load_tls(options)
     except ConfigError as error:
         return fail(str(error), MISUSED)

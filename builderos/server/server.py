@@ -12,9 +12,10 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -24,7 +25,7 @@ from actors.desk.questions import DeskQuestions
 from actors.desk.sessions import DeskList
 from builderos import VERSION
 from builderos.ids import new_id, new_key, wall_clock_ms
-from builderos.server.database import open_database
+from builderos.server.database import OpenDatabase, open_database
 from builderos.server.desk import make_desk
 from builderos.server.hub_specs import agent_environment
 from builderos.server.parts import ServerContext, ServerParts, transport_config
@@ -32,7 +33,12 @@ from builderos.server.process.signals import Shutdown
 from builderos.server.process.socket_folder import find_socket_folder
 from builderos.server.retention import CheckpointKeeper, Retention
 from builderos.server.sessions import open_sessions
-from builderos.server.startup import ensure_admin_key, log_startup_warnings, warn_of_plain_text
+from builderos.server.startup import (
+    ensure_admin_key,
+    ensure_shared_key,
+    log_startup_warnings,
+    warn_of_plain_text,
+)
 from storage.data_folder import CHECKPOINTS
 from transport import listener
 from transport.access.audit_trail import AuditTrail, known_addresses
@@ -42,6 +48,10 @@ from transport.permission_timeout import PermissionTimeouts
 from transport.push.start import run_notifier
 from transport.uploads import OwnUploads
 from transport.workspace.removal import SessionRemoval
+
+if TYPE_CHECKING:
+    from actors.supervisor import Supervisor
+    from builderos.server.nodes import ServerNodes
 
 __all__ = ["ServeError", "run_server"]
 
@@ -67,8 +77,10 @@ async def run_server(setup: ServerContext) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(shutdown.run, nursery.cancel_scope)
         move_here = setup.options.move_here
-        async with open_database(folder, setup.config.database, move_here=move_here) as store:
-            made_key = await ensure_admin_key(store, folder, setup.key)
+        async with open_database(folder, setup.config.database, move_here=move_here) as database:
+            store = database.store
+            ensure_key = ensure_admin_key if database.node is None else ensure_shared_key
+            made_key = await ensure_key(store, folder, setup.key)
             await store.audit.check_head(now_ms=wall_clock_ms())
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
@@ -80,11 +92,25 @@ async def run_server(setup: ServerContext) -> None:
             ) as supervisor:
                 await supervisor.recover()
                 sessions = DeskList(desk, supervisor)
-                parts = ServerParts(setup, store, supervisor, uploads, metrics, trail, sessions, answers)
-                parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
-                await _serve(parts, made_key=made_key, shutdown=shutdown)
+                async with _nodes_of(database, supervisor) as nodes:
+                    parts = ServerParts(
+                        setup, store, supervisor, uploads, metrics, trail, sessions, answers, nodes
+                    )
+                    parts.tries.remember(await known_addresses(store.audit, wall_clock_ms()))
+                    await _serve(parts, made_key=made_key, shutdown=shutdown)
                 await supervisor.close(stop_hubs=shutdown.stop_hubs)
         nursery.cancel_scope.cancel(reason="the server has ended")
+
+
+@asynccontextmanager
+async def _nodes_of(database: OpenDatabase, supervisor: Supervisor) -> AsyncIterator[ServerNodes | None]:
+    if database.node is None:
+        yield None
+        return
+    from builderos.server.nodes import open_nodes
+
+    async with open_nodes(database.node, supervisor) as nodes:
+        yield nodes
 
 
 async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown) -> None:
@@ -97,11 +123,16 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.renderer.run, name="renderer")
         nursery.start_soon(parts.work.search.run, name="file search")
+        removal = SessionRemoval(parts.supervisor, store.catalog, parts.work)
+        if parts.nodes is not None:
+            await parts.nodes.start(lambda session_id, force: removal.remove(session_id, force=force))
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:
             reason = error.strerror or str(error)
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
+        if parts.nodes is not None:
+            parts.nodes.key_ended = listening.close_device
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
         log_startup_warnings(setup.folder, setup.key)
@@ -113,7 +144,6 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
             nursery.start_soon(deps.trail.run, name="audit")
         nursery.start_soon(store.pairings.run, wall_clock_ms, name="pairings")
         if (days := setup.config.retention_days) is not None:
-            removal = SessionRemoval(parts.supervisor, store.catalog, parts.work)
             is_live = parts.supervisor.is_live
             retention = Retention(store.catalog, days, wall_clock_ms, is_live, removal.remove)
             nursery.start_soon(retention.run, name="retention")
@@ -121,7 +151,10 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
             setup.folder.path / CHECKPOINTS, store.catalog, setup.config.checkpoint_days, wall_clock_ms
         )
         nursery.start_soon(keeper.run, name="checkpoints")
-        nursery.start_soon(run_notifier, parts.notifier, deps, name="notifications")
+        notify = partial(run_notifier, parts.notifier, deps)
+        if parts.nodes is not None:
+            notify = partial(parts.nodes.run_notifier, parts.notifier, notify)
+        nursery.start_soon(notify, name="notifications")
         nursery.start_soon(parts.desk.look_again, name="desk")
         nursery.start_soon(parts.desk.desk.changes.run, name="changes at the desk")
         sockets = await trio.to_thread.run_sync(find_socket_folder, setup.folder)
@@ -129,7 +162,12 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
         nursery.start_soon(questions.run, setup.folder.path, sockets, name="questions of terminals")
         if setup.config.permission_timeout_s is not None:
             nursery.start_soon(PermissionTimeouts(deps, setup.config.permission_timeout_s).run)
-        _print_banner(address, store.name, await store.catalog.count(), made_key)
+        name = (
+            store.name
+            if not setup.config.database.node
+            else f"{store.name}, node {setup.config.database.node}"
+        )
+        _print_banner(address, name, await store.catalog.count(), made_key)
         with _rare_collections():
             await shutdown.asked.wait()
         await listening.close_all()

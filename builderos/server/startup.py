@@ -9,11 +9,18 @@ import trio
 
 from builderos.ids import new_key, wall_clock_ms
 from storage.data_folder import DataFolder
+from storage.errors import StorageError
 from storage.store import Store
 from storage.tables.devices import FIRST_DEVICE
 from transport.access.proxies import is_loopback
 
-__all__ = ["SHORT_KEY", "ensure_admin_key", "log_startup_warnings", "warn_of_plain_text"]
+__all__ = [
+    "SHORT_KEY",
+    "ensure_admin_key",
+    "ensure_shared_key",
+    "log_startup_warnings",
+    "warn_of_plain_text",
+]
 
 SHORT_KEY = 20
 """Characters of a key that a person chose; a generated one has 64."""
@@ -80,3 +87,32 @@ async def ensure_admin_key(store: Store, folder: DataFolder, key: str | None) ->
     if wanted != kept:
         folder.write_key(wanted)
     return wanted if key is None and kept is None else None
+
+
+async def ensure_shared_key(store: Store, folder: DataFolder, key: str | None) -> str | None:
+    """Make sure that a database of several machines has a first device; return its key if it is new.
+
+    An existing one is not replaced, since it is another machine's too. The key file keeps a key only if that is valid.
+
+    Args:
+        key: the value of `BUILDEROS_API_KEY`, if set.
+
+    Raises:
+        StorageError: `key` is not valid here, or nothing could be stored.
+    """
+    kept = folder.read_key()
+    wanted = key or kept or new_key()
+    is_new = await store.devices.add_first_key(wanted, now_ms=wall_clock_ms())
+    if store.devices.find(wanted) is not None:
+        if wanted != kept:
+            folder.write_key(wanted)
+    elif key is not None:
+        raise StorageError(
+            "BUILDEROS_API_KEY: is not a key of this database; set the one of the other machines"
+        )
+    elif kept is not None:
+        log.warning(
+            "%s: its key is not valid in this database; commands on this machine need another",
+            folder.key_path,
+        )
+    return wanted if is_new and key is None and kept is None else None

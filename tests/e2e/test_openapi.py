@@ -82,6 +82,7 @@ async def test_answers_with_something_in_them_are_as_described(shared: Shared, s
         for path, url in {
             "/api/health": "/api/health",
             "/api/status": "/api/status",
+            "/api/nodes": "/api/nodes",
             "/api/sessions": "/api/sessions",
             "/api/sessions/{id}/messages": f"/api/sessions/{sid}/messages",
             "/api/sessions/{id}/events": f"/api/sessions/{sid}/events",

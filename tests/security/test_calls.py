@@ -106,6 +106,7 @@ CALLS: Final = {
     "GET /api/health": Call(ANYBODY, "/api/health", tells='"status":"ok"'),
     # view: reads.
     "GET /api/status": Call("view", "/api/status", tells='"running"'),
+    "GET /api/nodes": Call("view", "/api/nodes", tells='"nodes":[]'),
     "GET /api/openapi.json": Call("view", "/api/openapi.json", tells='"openapi"'),
     "GET /api/sessions": Call("view", "/api/sessions", tells='"seen"'),
     "GET /api/sessions/{id}/messages": Call("view", "/api/sessions/seen/messages", tells="quokka"),

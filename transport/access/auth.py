@@ -52,6 +52,7 @@ OBSERVER_FRAMES: Final = frozenset({"auth", "attach", "detach", "watch_sessions"
 
 HTTP_SCOPES: Final[dict[str, Scope]] = {
     "GET /api/status": "view",
+    "GET /api/nodes": "view",
     "GET /api/sessions": "view",
     "GET /api/sessions/{id}/messages": "view",
     "GET /api/sessions/{id}/events": "view",

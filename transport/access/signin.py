@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import attrs
 import trio
@@ -13,9 +14,19 @@ from transport.ports import Device, Devices
 from transport.v3.client_frames import AuthFrame
 from transport.v3.decode import WireError, decode
 
-__all__ = ["BadKeyError", "SignIn", "SignIns", "TooManyAttemptsError", "key_of_first_frame", "key_of_headers"]
+__all__ = [
+    "KEYS_UNKNOWN",
+    "BadKeyError",
+    "SignIn",
+    "SignIns",
+    "TooManyAttemptsError",
+    "key_of_first_frame",
+    "key_of_headers",
+]
 
 _SCHEME = "bearer "
+
+KEYS_UNKNOWN: Final = "This machine does not reach the database, so keys cannot be checked. Try again."
 
 
 class BadKeyError(Exception):

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.errors import ActorError
+from actors.errors import ActorError, MachineAway, RefusedAtHome
 from storage.errors import StorageError
 from storage.tables.pairings import Pairing
 from transport.access.auth import authorize
@@ -82,6 +82,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     routes = [
         Route("/api/health", server.health, methods=["GET"]),
         _route("GET /api/status", server.status),
+        _route("GET /api/nodes", server.nodes),
         _route("GET /api/openapi.json", partial(description, config.version)),
         _route("GET /api/sessions", sessions.listing),
         _route("GET /api/sessions/{id}/messages", sessions.messages),
@@ -114,7 +115,7 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
     workspace = WorkspaceRoutes(deps, services.work)
     desk = DeskRoutes(deps, services.desk)
     figures = DelayRoutes(services, port, deps.catalog, deps.delays)
-    removal = SessionRemoval(services.sessions, deps.catalog, services.work)
+    removal = SessionRemoval(services.sessions, deps.catalog, services.work, services.remove_elsewhere)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
@@ -208,6 +209,10 @@ def _answer_to(error: Exception) -> Response:
         return error_response(error.status, error.code, str(error), error.by_device)
     if isinstance(error, ClientDisconnect):
         return error_response(400, "bad_request", "The request is incomplete.")
+    if isinstance(error, RefusedAtHome):
+        return error_response(409, error.code, str(error))
+    if isinstance(error, MachineAway):
+        return error_response(503, "machine_away", str(error))
     if isinstance(error, ActorError | StorageError):
         failure = failure_of(error, "HTTP request")
         status, code = _FAILURES.get(failure.code, (503, "unavailable"))

@@ -11,7 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.aliases import Aliases
 from transport.access.signed_urls import UPLOADS_PATH
-from transport.access.signin import BadKeyError, SignIns, TooManyAttemptsError, key_of_headers
+from transport.access.signin import (
+    KEYS_UNKNOWN,
+    BadKeyError,
+    SignIns,
+    TooManyAttemptsError,
+    key_of_headers,
+)
 from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
 from transport.http.services import Underway
@@ -43,6 +49,8 @@ class Keys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_open(scope):
+            if self.deps.nodes is not None and not await self.deps.nodes.knows_keys():
+                raise HttpError(503, "storage", KEYS_UNKNOWN)
             try:
                 self._check(scope)
             except BadKeyError:

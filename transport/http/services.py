@@ -183,6 +183,7 @@ class HttpServices:
         export: None where sessions cannot be written out.
         more_figures: figures of other parts, for `/metrics`.
         lags: positions that each device is behind, by its label.
+        remove_elsewhere: removes a session of another machine; None if this server has all sessions for itself.
     """
 
     data: Path
@@ -206,6 +207,7 @@ class HttpServices:
     desk: DeskSessions | None = None
     more_figures: Callable[[], list[Figure]] = list
     lags: Callable[[], Mapping[str, int]] = dict
+    remove_elsewhere: Callable[[str, bool], Awaitable[None]] | None = None
 
 
 @attrs.frozen(kw_only=True)

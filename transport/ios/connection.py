@@ -120,6 +120,9 @@ class AppConnection(DeviceConnection):
         if first is None:
             self.request_close(close_codes.APP_NO_SIGN_IN)
             return
+        if self.deps.nodes is not None and not await self.deps.nodes.knows_keys():
+            self.request_close(close_codes.RESTART)
+            return
         frame, key = await self._sign_in(first)
         device = self.device
         if device is None:

@@ -130,6 +130,12 @@ class Notifier:
                 await self._running.wait()
         return self.engine
 
+    def look_again(self) -> None:
+        """Look for channels that another node registered, and for what is due."""
+        self._registered.set()
+        if self.engine is not None:
+            self.engine.wake()
+
     async def wait_needed(self) -> None:
         """Wait for a channel that can be served. Raises StorageUnavailable."""
         await self._configure()

@@ -116,13 +116,16 @@ class Attaching:
             # From here to `start` without a checkpoint: the writer sees one attachment or the other.
             self.earlier.close()
         from_seq = first.items[0].first_seq if first.items else view.head_seq + 1
-        answer = replies.Attached(frame.session_id, view, from_seq, replay, attachment.tail.devices, worktree)
+        nodes, session_id = self.deps.nodes, frame.session_id
+        machine = None if nodes is None else nodes.machine_of(session_id)
+        devices = attachment.tail.devices
+        answer = replies.Attached(session_id, view, from_seq, replay, devices, worktree, machine)
         now_ms = self.deps.clock()
-        texts = [replies.attached(answer, now_ms), replies.agent(frame.session_id, view.offer, now_ms)]
+        texts = [replies.attached(answer, now_ms), replies.agent(session_id, view.offer, now_ms)]
         if view.gauge:
-            texts.append(replies.gauge(frame.session_id, view.gauge, now_ms))
+            texts.append(replies.gauge(session_id, view.gauge, now_ms))
         if view.printed is not None:
-            texts.append(replies.tool_output(frame.session_id, view.printed, now_ms))
+            texts.append(replies.tool_output(session_id, view.printed, now_ms))
         return texts, first
 
     def _rendered(self) -> RenderedFeed | None:
@@ -186,7 +189,10 @@ class Attaching:
 
     async def _look_at_worktree(self, workspace: str) -> dict[str, object] | None:
         """Return what `attached` shows of the session's worktree; None if it has none of ours."""
-        root = self.config.worktrees
+        root, nodes = self.config.worktrees, self.deps.nodes
+        machine = None if nodes is None else nodes.machine_of(self.frame.session_id)
+        if machine is not None and machine["state"] != "here":
+            return None
         if root is None or not workspace.startswith(str(root)):
             return None
 

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from transport.access.signin import BadKeyError, TooManyAttemptsError, key_of_first_frame
+from transport.access.signin import KEYS_UNKNOWN, BadKeyError, TooManyAttemptsError, key_of_first_frame
 from transport.ports import Device
 from transport.v3 import replies
 from transport.v3.conversation import DeviceConversation
@@ -45,6 +45,10 @@ class ConnectionV3(DeviceConnection):
             if waiting.cancelled_caught:
                 self.request_close(close_codes.NO_SIGN_IN)
                 return
+        if self.deps.nodes is not None and not await self.deps.nodes.knows_keys():
+            self.writer.put(replies.error("storage", KEYS_UNKNOWN, self.deps.clock()))
+            self.request_close(close_codes.RESTART)
+            return
         device = self._enter(key)
         if device is None:
             return

@@ -86,8 +86,8 @@ class DeviceConversation:
         self.writer.put(replies.ready(self.config, self.device, self.deps.clock()))
 
     def heads(self) -> dict[str, tuple[int, int]]:
-        """Return (epoch, head_seq) of each followed session."""
-        return {name: attachment.head for name, attachment in self._attachments.items()}
+        """Return (epoch, head_seq) of each followed session whose head is known now."""
+        return {name: one.head for name, one in self._attachments.items() if one.tail.is_current}
 
     async def follow(self, frame: cf.ClientFrame) -> None:
         """Do what a frame asks for, if the device may."""
@@ -142,7 +142,8 @@ class DeviceConversation:
     def _feed_sessions(self) -> None:
         """Send changed entries of sessions from now on: of the attached ones, or of all."""
         if self._watching is None:
-            feed = SessionFeed(self.writer, self.deps.catalog, self.deps.clock, self._wants_entry)
+            deps = self.deps
+            feed = SessionFeed(self.writer, deps.catalog, deps.clock, self._wants_entry, deps.nodes)
             self._watching = self.deps.watch(feed.changed)
             self._watching.__enter__()
 
@@ -231,7 +232,9 @@ class DeviceConversation:
         label = self._attachments[session_id].own.device_id
         files = await self._files(frame)
         if files is None:
-            self._send_rejected(session_id, refuse(frame, "bad_attachment", "There is no such upload."))
+            self._send_rejected(
+                session_id, refuse(frame, "bad_attachment", "The session's machine has no such upload.")
+            )
             return
         author = Author(self.device.id, label, self.device.name)
         command = with_rights(to_command(frame, files), self.device.scope)

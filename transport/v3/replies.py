@@ -110,6 +110,7 @@ class Attached:
     replay: str
     devices: tuple[AttachedDevice, ...]
     worktree: dict[str, object] | None = None
+    machine: Mapping[str, str] | None = None
 
 
 def attached(it: Attached, now_ms: int) -> bytes:
@@ -149,6 +150,7 @@ def _attached_fields(it: Attached, fit: _Fit) -> dict[str, Any]:
         "read_seq": view.read_seq,
         "draft": view.draft[: fit.draft],
         "worktree": it.worktree,
+        "machine": it.machine,
         "held": None if view.held is None else told_held(view.held),
         "where": told_where(view.where),
         "plan": [attrs.asdict(one) for one in view.plan],
@@ -294,8 +296,8 @@ def _read_mark(item: ReadMarkMoved, of: dict[str, str], now_ms: int) -> bytes:
     return _frame("mark_read", f"Read up to {item.read_seq}.", now_ms, {**of, "read_seq": item.read_seq})
 
 
-def session_entry(record: SessionRecord) -> dict[str, Any]:
-    """Return a session as lists show it."""
+def session_entry(record: SessionRecord, machine: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a session as lists show it. `machine`: its home, if several machines share the sessions."""
     summary = record.summary
     return {
         "session_id": record.session_id,
@@ -311,7 +313,7 @@ def session_entry(record: SessionRecord) -> dict[str, Any]:
         "pinned": record.pinned,
         "archived": record.archived,
         "pending": summary.pending_count if summary else 0,
-        "machine": None,
+        "machine": machine,
         **_shown(record),
     }
 
@@ -352,7 +354,9 @@ def alert(fields: Mapping[str, Any], now_ms: int) -> bytes:
     return _frame("alert", words, now_ms, fields)
 
 
-def session_changed(record: SessionRecord, unread: int, now_ms: int) -> bytes:
+def session_changed(
+    record: SessionRecord, unread: int, now_ms: int, machine: Mapping[str, str] | None = None
+) -> bytes:
     """Return a session's new entry for a device that watches the list."""
-    fields = {**session_entry(record), "unread": unread}
+    fields = {**session_entry(record, machine), "unread": unread}
     return _frame("session_changed", f"{record.session_id} changed.", now_ms, fields)

@@ -12,6 +12,7 @@ import attrs
 
 from actors.ports import Catalog, Clock
 from storage.errors import StorageError
+from transport.ports import Nodes
 from transport.v3 import replies
 from transport.websocket.frames import text_frame
 from transport.websocket.writer import DeviceWriter
@@ -35,6 +36,7 @@ class SessionFeed:
     catalog: Catalog
     clock: Clock
     wants: Callable[[str], bool]
+    nodes: Nodes | None = None
     active: bool = True
     _changed: dict[str, None] = attrs.field(factory=dict)
     _free_at: dict[str, float] = attrs.field(factory=dict)
@@ -75,4 +77,5 @@ class SessionFeed:
             # The entry is sent with the session's next change; a slightly old list does no harm.
             logger.warning("session %s: its list entry cannot be read: %s", session_id, error)
             return None
-        return replies.session_changed(record, unread, self.clock())
+        machine = None if self.nodes is None else self.nodes.machine(record.owner)
+        return replies.session_changed(record, unread, self.clock(), machine)

@@ -19,7 +19,8 @@ import sys
 from builderos.__main__ import main
 
 status = main()
-print(*sorted(name for name in sys.modules if "psycopg" in name or name.startswith("storage.postgres")))
+ONLY_THERE = ("psycopg", "storage.postgres", "storage.node_records", "actors.nodes", "builderos.server.nodes")
+print(*sorted(name for name in sys.modules if name.startswith(ONLY_THERE)))
 sys.exit(status)
 """
 
@@ -64,6 +65,20 @@ async def test_a_folder_whose_sessions_are_in_postgres_is_refused_in_one_line(
     assert len(err.splitlines()) == 1
     assert "database x on db1" in err
     assert not (tmp_path / "builderos.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--node", "a"), "needs a PostgreSQL"),
+        (("--node", "Mac Mini", "--database", "postgresql://bos@127.0.0.1:1/x"), "small letters"),
+        (("--node", "self", "--database", "postgresql://bos@127.0.0.1:1/x"), "small letters"),
+    ],
+)
+async def test_a_wrong_node_is_one_line(options: tuple[str, ...], reason: str, tmp_path: Path) -> None:
+    status, out, err = await run("serve", "--data", str(tmp_path), *options)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert reason in err
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def _work() -> Json:
                 "What a turn changed, what lies between two checkpoints, or all since the beginning",
                 object_of(**changes),
                 404,
+                409,
                 parameters=(
                     _in_path("id", ID),
                     path,
@@ -142,6 +143,7 @@ def _work() -> Json:
                 "A folder of the workspace, or the names that fit a search",
                 object_of(entries=list_of(entry), truncated=BOOL),
                 *_PATH_ERRORS,
+                409,
                 parameters=(_in_path("id", ID), path, _query("q", {"type": "string", "maxLength": 200})),
             )
         },
@@ -150,6 +152,7 @@ def _work() -> Json:
                 "A file of the workspace: text as JSON, anything else as a download",
                 None,
                 *_PATH_ERRORS,
+                409,
                 parameters=(
                     _in_path("id", ID),
                     _query("path", TEXT, required=True),
@@ -328,12 +331,14 @@ def _server() -> Json:
         agents=list_of(named("Agent")),
         workspace=object_of(path=nullable("string"), ok=BOOL),
     )
+    node = object_of(id=TEXT, state=TEXT, version=TEXT)
     capsules = object_of(count=COUNT, capsules=list_of(named("Capsule")))
     delays = object_of(committed=recent(), devices=list_of(named("Delay")))
     described: Json = {"type": "object", "required": ["openapi", "info", "paths"]}
     return {
         "/api/health": {"get": {**_call("Health check", health), "security": []}},
         "/api/status": {"get": _call("Status and features", status)},
+        "/api/nodes": {"get": _call("Machines that share the sessions", object_of(nodes=list_of(node)))},
         "/api/capsules": {"get": _call("Capsules of the workspace", capsules)},
         "/api/openapi.json": {"get": _call("This description", described)},
         "/api/delays": {"get": _call("How long events take to each device", delays)},

@@ -15,7 +15,7 @@ from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.records import MAX_MESSAGES, DeskSession, Where
 from storage.errors import SessionMissing
 from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of
-from transport.http.routes.workspace import query_of
+from transport.http.routes.workspace import query_of, refuse_elsewhere
 from transport.http.services import DeskSessions
 from transport.ports import Deps, Device
 from transport.v3.decode import is_id
@@ -66,6 +66,10 @@ class DeskRoutes:
         session_id = request.path_params["id"]
         if self.desk is None or not is_id(session_id):
             raise SessionMissing(session_id)
+        record = await self.deps.catalog.get(session_id)
+        if record is None:
+            raise SessionMissing(session_id)
+        refuse_elsewhere(self.deps, record)
         try:
             joins = request.query_params.get("join") == "1"
             given = await self.desk.give_back(session_id, Author(by.id, by.id, by.name), joins=joins)

@@ -128,7 +128,7 @@ class UploadRoutes:
         path = blob_path(self.services.data, session_id, digest) if is_id(session_id) else None
         size = None if path is None else await trio.to_thread.run_sync(_size_of, path)
         if path is None or size is None:
-            raise HttpError(404, "not_found", "There is no such file.")
+            raise HttpError(404, "not_found", "There is no such file on this machine.")
         return _file_answer(request, path, f"{digest}.txt", "text/plain", size)
 
 

@@ -35,6 +35,7 @@ _STATUS: Final = {
     "forbidden": 403,
     "storage": 503,
     "shutting_down": 503,
+    "machine_away": 503,
 }
 
 

@@ -64,6 +64,11 @@ class ServerRoutes:
             body |= _readiness(found, tells_paths=authorize(device.scope, "send"))
         return JsonAnswer(body)
 
+    async def nodes(self, _: Request, __: Device) -> Response:
+        """Return the machines that share the sessions; none if this server has them for itself."""
+        await trio.lowlevel.checkpoint()
+        return JsonAnswer({"nodes": [] if self.deps.nodes is None else self.deps.nodes.listing()})
+
     async def _health(self) -> str:
         """Return `ok`, or `storage` while nothing can be stored: the disk is full, say."""
         with trio.move_on_after(STORAGE_S):  # noqa: ASYNC912 - storage waits

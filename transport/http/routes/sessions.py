@@ -62,12 +62,15 @@ class SessionRoutes:
         page = found[:limit]
         body = {
             "total": await self.deps.catalog.count(),
-            "sessions": [session_entry(record) for record in page],
+            "sessions": [session_entry(record, self._machine(record)) for record in page],
             "next_before": encode_cursor(page[-1].last_activity_ms, page[-1].session_id)
             if len(found) > limit
             else None,
         }
         return JsonAnswer(body)
+
+    def _machine(self, record: SessionRecord) -> dict[str, str] | None:
+        return None if self.deps.nodes is None else self.deps.nodes.machine(record.owner)
 
     async def events(self, request: Request, _: Device) -> Response:
         """Return the journal, in the form of the WebSocket's frames."""

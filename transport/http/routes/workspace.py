@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from actors.events.codec import decode_settings
 from bridgehub.workspace.paths import PathRefused
+from storage.records import SessionRecord
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.files import INLINE_TYPES, SAFE_HEADERS
 from transport.http.services import Work
@@ -28,7 +29,18 @@ from transport.workspace.listing import PICKER_S, describe_folder, list_folder, 
 from transport.workspace.matching import MAX_QUERY_CHARS
 from transport.workspace.reading import OpenFile, language_of, open_for_reading
 
-__all__ = ["WorkspaceRoutes", "file_answer", "path_error", "query_of", "workspace_of"]
+__all__ = ["WorkspaceRoutes", "file_answer", "path_error", "query_of", "refuse_elsewhere", "workspace_of"]
+
+
+def refuse_elsewhere(deps: Deps, record: SessionRecord) -> None:
+    """Refuse what only the session's own machine can do. Raises HttpError."""
+    if record.owner != deps.catalog.owner:
+        raise HttpError(
+            409,
+            "other_machine",
+            f"That is on the session's machine ({record.owner}). Connect to that machine.",
+        )
+
 
 BEST: Final = 50
 """Names that a search returns."""
@@ -84,6 +96,7 @@ async def workspace_of(deps: Deps, request: Request) -> str:
     record = await deps.catalog.get(session_id) if is_id(session_id) else None
     if record is None:
         raise HttpError(404, "not_found", "There is no such session.")
+    refuse_elsewhere(deps, record)
     return decode_settings(record.settings).workspace
 
 
@@ -150,7 +163,8 @@ class WorkspaceRoutes:
     async def _recent(self) -> list[dict[str, Any]]:
         """Return the folders that sessions worked in recently, the newest first."""
         page = await self.deps.catalog.page(RECENT_SESSIONS)
-        names = list(dict.fromkeys(decode_settings(one.settings).workspace for one in page))
+        here = [one for one in page if one.owner == self.deps.catalog.owner]
+        names = list(dict.fromkeys(decode_settings(one.settings).workspace for one in here))
         found: list[dict[str, Any]] = await self._thread(self._describe, names)
         return found
 

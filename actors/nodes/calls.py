@@ -1,0 +1,262 @@
+"""The way to another node: commands for its sessions, and what else is asked of it. Each has exactly one answer.
+
+A command is posted again if its home does not confirm it, and the home does it once. If the home dies first, the journal
+says whether a message was taken; of other commands nobody knows, and the answer says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from actors.commands import Attach, Envelope, Send
+from actors.errors import MachineAway, RefusedAtHome, SessionFailed, ShuttingDown
+from actors.nodes.mail import (
+    AnswerMail,
+    CommandMail,
+    NodeMail,
+    ReplyMail,
+    RequestMail,
+    TakenMail,
+    encode_mail,
+)
+from actors.nodes.ports import SILENT_S, Post
+from actors.ports import Ids, Journal
+from actors.replies import Accepted
+from actors.session.mailbox import refuse
+from actors.tail import AttachedDevice
+from storage.errors import SessionMissing, StorageError, StorageUnavailable
+
+__all__ = ["HomeCalls"]
+
+AGAIN_S: Final = 3.0
+"""A command that its home has not confirmed is posted again after so long."""
+
+GIVEN_UP_S: Final = 9.0
+"""Then the answer is that nobody knows. Below `actors.nodes.home.STALE_S`: later the home does not do it."""
+
+ACT_S: Final = 60.0
+"""How long a removal or a fork may take."""
+
+MAX_UNANSWERED: Final = 64
+"""Commands of one session on their way; the next one waits, as at a full mailbox."""
+
+REPLY_S: Final = 60.0
+"""How long a reply is expected: most commands have one only if they are refused."""
+
+LOST_S: Final = 3.0
+"""A message without a reply for so long is looked up: the reply may be lost."""
+
+_log = logging.getLogger("builderos.actors")
+
+
+@attrs.define(eq=False)
+class _Pending:
+    """A command on its way, or without its reply. `taken`: what its home said. `is_looked_up`: in the journal, now."""
+
+    home: str
+    incarnation: int
+    session_id: str
+    envelope: Envelope
+    since: float
+    heard: trio.Event = attrs.field(factory=trio.Event)
+    taken: TakenMail | None = None
+    is_looked_up: bool = False
+
+
+@attrs.define(eq=False)
+class _Question:
+    """What was asked of a home."""
+
+    home: str
+    incarnation: int
+    heard: trio.Event = attrs.field(factory=trio.Event)
+    answer: AnswerMail | None = None
+
+
+def _ignore(_: str, __: tuple[AttachedDevice, ...]) -> None:
+    pass
+
+
+@attrs.define(eq=False)
+class HomeCalls:
+    """Calls to the homes of sessions. `told_others`: called with the devices of other nodes, after an attach."""
+
+    post: Post
+    journal: Journal
+    new_id: Ids
+    nursery: trio.Nursery
+    told_others: Callable[[str, tuple[AttachedDevice, ...]], None] = _ignore
+    _pending: dict[str, _Pending] = attrs.field(factory=dict, init=False)
+    _questions: dict[str, _Question] = attrs.field(factory=dict, init=False)
+    _under_way: Counter[str] = attrs.field(factory=Counter, init=False)
+    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def incarnation_of(self, home: str) -> int:
+        """Return which start of a node runs now. Raises MachineAway, or StorageUnavailable if nobody can know."""
+        if self.post.silent_s > SILENT_S:
+            raise StorageUnavailable("the database does not answer, so other machines cannot be reached")
+        state = self.post.nodes.get(home)
+        if state is None or not state.is_alive:
+            raise MachineAway(home)
+        return state.incarnation
+
+    async def submit(self, home: str, session_id: str, envelope: Envelope) -> None:
+        """Hand a command to a session's home; return once its owner has it. See `actors.ports.CommandBus`.
+
+        Raises:
+            MachineAway: the home was not reached.
+            SessionMissing, SessionFailed, ShuttingDown: as the home says.
+            StorageError: it was not taken, or nobody knows.
+        """
+        while self._under_way[session_id] >= MAX_UNANSWERED:
+            await self._room.park()
+        incarnation = self.incarnation_of(home)
+        key = self.new_id()
+        pending = _Pending(home, incarnation, session_id, envelope, trio.current_time())
+        self._pending[key] = pending
+        self._under_way[session_id] += 1
+        kept = False
+        try:
+            body = encode_mail(
+                CommandMail(key, self.post.node, session_id, envelope.author, envelope.command)
+            )
+            with trio.move_on_after(GIVEN_UP_S):
+                while pending.taken is None:
+                    self.post.post(home, body, within_s=AGAIN_S)
+                    with trio.move_on_after(AGAIN_S):
+                        await pending.heard.wait()
+            _raise_failure(pending.taken, session_id, home)
+            kept = True
+        finally:
+            self._under_way[session_id] -= 1
+            if not self._under_way[session_id]:
+                del self._under_way[session_id]
+            self._room.unpark_all()
+            if not kept:
+                self._pending.pop(key, None)
+
+    async def ask(self, home: str, what: str, session_id: str, fields: dict[str, Any]) -> None:
+        """Have a home do something beside commands.
+
+        Raises:
+            MachineAway: it was not reached.
+            RefusedAtHome: it refused.
+            StorageError: nobody knows whether it was done.
+        """
+        key = self.new_id()
+        question = self._questions[key] = _Question(home, self.incarnation_of(home))
+        try:
+            body = encode_mail(RequestMail(key, self.post.node, what, session_id, fields))
+            self.post.post(home, body, within_s=AGAIN_S)
+            with trio.move_on_after(ACT_S):
+                await question.heard.wait()
+        finally:
+            del self._questions[key]
+        answer = question.answer
+        if answer is None:
+            raise StorageUnavailable(f"node {home} did not answer: nobody knows whether it was done")
+        if answer.code:
+            raise RefusedAtHome(answer.code, answer.content)
+
+    def take(self, mail: NodeMail) -> None:
+        """Take an answer. Never blocks."""
+        if isinstance(mail, AnswerMail):
+            question = self._questions.get(mail.key)
+            if question is not None:
+                question.answer = mail
+                question.heard.set()
+            return
+        if not isinstance(mail, TakenMail | ReplyMail):
+            return
+        pending = self._pending.get(mail.key)
+        if pending is None:
+            return
+        if isinstance(mail, TakenMail):
+            pending.taken = mail
+            pending.heard.set()
+        else:
+            pending.taken = pending.taken or TakenMail(mail.key)
+            pending.heard.set()
+            del self._pending[mail.key]
+            pending.envelope.reply(mail.reply)
+            if mail.others:
+                self.told_others(pending.session_id, mail.others)
+
+    def look(self) -> None:
+        """Settle what cannot be answered any more. Call it now and then, and after a node came or went."""
+        now = trio.current_time()
+        for key, one in tuple(self._pending.items()):
+            ended = self._has_ended(one.home, one.incarnation)
+            if one.taken is None:
+                if ended:
+                    one.taken = TakenMail(key, "away")
+                    one.heard.set()
+            elif isinstance(one.envelope.command, Send) and (ended or now - one.since > LOST_S):
+                if not one.is_looked_up:
+                    one.is_looked_up = True
+                    self.nursery.start_soon(self._look_up, key, one)
+            elif ended or now - one.since > REPLY_S:
+                del self._pending[key]
+                if ended and now - one.since < LOST_S:
+                    _refuse_unknown(one)
+        for question in self._questions.values():
+            if self._has_ended(question.home, question.incarnation):
+                question.heard.set()
+
+    def _has_ended(self, home: str, incarnation: int) -> bool:
+        state = self.post.nodes.get(home)
+        return state is None or not state.is_alive or state.incarnation != incarnation
+
+    async def _look_up(self, key: str, one: _Pending) -> None:
+        """Answer a message whose reply does not come: what the journal has is true."""
+        command = one.envelope.command
+        assert isinstance(command, Send)
+        try:
+            found = (await self.journal.find_commands(one.session_id, [command.message_id])).get(
+                command.message_id
+            )
+        except StorageError as error:
+            _log.info("session %s: a message cannot be looked up yet: %s", one.session_id, error)
+            found = None
+        if self._pending.get(key) is not one:
+            return  # the reply came after all
+        one.is_looked_up = False
+        if found is not None:
+            del self._pending[key]
+            one.envelope.reply(Accepted(command.message_id, found.seq, duplicate=False))
+        elif self._has_ended(one.home, one.incarnation) or trio.current_time() - one.since > REPLY_S:
+            del self._pending[key]
+            _refuse_unknown(one)
+
+
+def _refuse_unknown(one: _Pending) -> None:
+    what = (
+        "It is not known whether this was done"
+        if not isinstance(one.envelope.command, Attach)
+        else "Try again"
+    )
+    refuse([one.envelope], f"{what}: its machine ({one.home}) went away.")
+
+
+def _raise_failure(taken: TakenMail | None, session_id: str, home: str) -> None:
+    if taken is None:
+        raise StorageUnavailable(
+            f"node {home} did not confirm the command: nobody knows whether it was taken"
+        )
+    raisers: dict[str, Callable[[], Exception]] = {
+        "missing": partial(SessionMissing, session_id),
+        "failed": partial(SessionFailed, session_id, taken.retry_in_s),
+        "shutting_down": partial(ShuttingDown, taken.content),
+        "storage": partial(StorageUnavailable, taken.content),
+        "away": partial(MachineAway, home),
+    }
+    failure = raisers.get(taken.failure)
+    if failure is not None:
+        raise failure()

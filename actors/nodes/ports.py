@@ -1,0 +1,66 @@
+"""What the nodes' parts need of the rest: the post, and this machine's own sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import trio
+
+from actors.commands import Envelope
+from actors.tail import Listener, Tail
+from storage.node_records import NodeState
+
+__all__ = ["SILENT_S", "Heads", "OwnSessions", "Post"]
+
+SILENT_S = 3.0
+"""Without a beat for so long, this node knows nothing of the others."""
+
+
+class Post(Protocol):
+    """The post of this node; implemented by `storage.postgres.nodes.office`."""
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        ...
+
+    @property
+    def nodes(self) -> Mapping[str, NodeState]:
+        """All nodes that were ever there, as the last beat saw them."""
+        ...
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the last good beat began."""
+        ...
+
+    def post(self, node: str, body: bytes, *, within_s: float = ...) -> trio.Event:
+        """Post a mail; return what is set once it is posted, or dropped after `within_s`. Never blocks. Mail from one
+        node to another arrives in the order of posting."""
+        ...
+
+
+class OwnSessions(Protocol):
+    """The sessions of this machine; implemented by the supervisor."""
+
+    async def submit(self, session_id: str, envelope: Envelope) -> None:
+        """See `actors.ports.CommandBus`."""
+        ...
+
+    def listen(self, session_id: str, listener: Listener) -> AbstractContextManager[Tail]:
+        """See `actors.ports.LiveBus`."""
+        ...
+
+    def listeners_of(self, session_id: str) -> Sequence[Listener]:
+        """Return all that listen to a session now."""
+        ...
+
+
+class Heads(Protocol):
+    """Reads how far sessions are."""
+
+    async def heads(self, session_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return epoch and head of these sessions, without those that are gone. Raises StorageError."""
+        ...

@@ -1,0 +1,148 @@
+"""Makes this server one of several that share a database. Loaded only with `--node`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from actors.events.conversation import Attachment
+from actors.nodes.acts import ForksAnywhere, Remove, acts_at_home, remove_elsewhere
+from actors.nodes.calls import HomeCalls
+from actors.nodes.home import SessionsAtHome
+from actors.nodes.machines import Machines
+from actors.nodes.router import Router
+from actors.supervisor import Supervisor
+from builderos.ids import new_id
+from storage.open_tables import Store
+from storage.postgres.nodes.office import PostOffice
+from storage.postgres.nodes.store import NodeStore
+from transport.push.notifier import Notifier
+from transport.uploads import OwnUploads
+
+__all__ = ["ServerNodes", "open_nodes"]
+
+NOTIFIER_S: Final = 5.0
+"""How often the notifier looks for channels that were registered at other nodes."""
+
+log = logging.getLogger("builderos.server")
+
+
+def _ignore(_: str) -> None:
+    pass
+
+
+@attrs.frozen
+class UploadsOfNode:
+    """The uploads of this node, which only its own sessions can have. Implements `transport.ports.Uploads`."""
+
+    uploads: OwnUploads
+    router: Router
+
+    async def find(self, url: str) -> Attachment | None:
+        """Return the upload behind an address that this node returned; None if there is none."""
+        return await self.uploads.find(url)
+
+    async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
+        """Record that a session has these files; False if one was removed, or its home is another node."""
+        if await self.router.home_of(session_id) != self.router.post.node:
+            return False
+        return await self.uploads.use(session_id, files)
+
+
+@attrs.define(eq=False)
+class ServerNodes:
+    """The parts of a node.
+
+    Attributes:
+        key_ended: called with each device whose key was revoked or replaced, here or at another node.
+    """
+
+    store: Store
+    office: PostOffice
+    supervisor: Supervisor
+    router: Router
+    machines: Machines
+    forks: ForksAnywhere
+    nursery: trio.Nursery
+    key_ended: Callable[[str], None] = _ignore
+
+    async def remove_elsewhere(self, session_id: str, force: bool) -> None:
+        """Have another node remove a session."""
+        await remove_elsewhere(self.router, session_id, force)
+
+    def uploads_of(self, uploads: OwnUploads) -> UploadsOfNode:
+        """Return the uploads that messages may name."""
+        return UploadsOfNode(uploads, self.router)
+
+    async def start(self, remove: Remove) -> None:
+        """Beat, and take the mail of the other nodes, until the server ends. `remove`: removes a session of this node.
+
+        Raises:
+            StorageError: the database cannot be reached.
+        """
+        office, router = self.office, self.router
+        router.at_home.acts = acts_at_home(self.supervisor, remove)
+        office.on_mail, office.on_nodes, office.on_keys = (
+            router.take,
+            router.nodes_changed,
+            self._keys_changed,
+        )
+        await self.nursery.start(office.run, name="nodes")
+        self.nursery.start_soon(router.run, name="sessions of other nodes")
+
+    async def _keys_changed(self) -> None:
+        for device_id in await self.store.devices.refresh():
+            self.key_ended(device_id)
+        await self.store.pairings.refresh()
+
+    async def run_notifier(self, notifier: Notifier, run: Callable[[], Awaitable[None]]) -> None:
+        """Run what only one node may run, while this is the one."""
+        while True:
+            changed = self.office.first_changed
+            if self.office.is_first:
+                log.info("notifications: this node sends them")
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(run)
+                    nursery.start_soon(_look_again, notifier)
+                    await changed.wait()
+                    nursery.cancel_scope.cancel(reason="another node may send them")
+            else:
+                await changed.wait()
+
+
+async def _look_again(notifier: Notifier) -> None:
+    while True:
+        await trio.sleep(NOTIFIER_S)
+        notifier.look_again()
+
+
+@asynccontextmanager
+async def open_nodes(opened: NodeStore, supervisor: Supervisor) -> AsyncIterator[ServerNodes]:
+    """Make the parts of a node; `ServerNodes.start` starts them. They end with the block."""
+    store, office = opened.store, opened.office
+    async with trio.open_nursery() as nursery:
+        calls = HomeCalls(office, store.journal, new_id, nursery)
+        at_home = SessionsAtHome(
+            office, supervisor, nursery, store.devices.was_revoked, partial(_is_home, store, supervisor)
+        )
+        router = Router(
+            supervisor, office, calls, at_home, store.catalog, store.journal, opened.journal, nursery
+        )
+        calls.told_others = router.tell_others
+        machines = Machines(office, router.known_home_of, office.is_fresh)
+        forks = ForksAnywhere(router, supervisor)
+        yield ServerNodes(store, office, supervisor, router, machines, forks, nursery)
+        nursery.cancel_scope.cancel(reason="the server ends")
+
+
+async def _is_home(store: Store, supervisor: Supervisor, session_id: str) -> bool:
+    if supervisor.is_live(session_id):
+        return True
+    record = await store.catalog.get(session_id)
+    return record is not None and record.owner == store.catalog.owner

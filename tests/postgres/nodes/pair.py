@@ -1,0 +1,60 @@
+"""Two real servers that share a real PostgreSQL."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import attrs
+
+from tests.support.server import Server, open_server
+
+__all__ = ["KEY", "Pair", "node_arguments", "open_pair", "short_folder"]
+
+KEY = "k" * 64
+"""The first device's key, at both nodes."""
+
+
+@attrs.frozen
+class Pair:
+    """Two nodes."""
+
+    a: Server
+    b: Server
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """Make a folder with a short path, for servers' sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="bos-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def node_arguments(url: str, name: str) -> tuple[str, ...]:
+    """Return the options of a node."""
+    return ("--database", url, "--node", name)
+
+
+@asynccontextmanager
+async def open_pair(url: str, *, config: str = "") -> AsyncIterator[Pair]:
+    """Run nodes `a` and `b` while inside the block; afterwards nothing of them is left, and what they kept is sound."""
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(short_folder())
+        servers = []
+        for name in "ab":
+            place = folder / name
+            place.mkdir()
+            server = open_server(
+                place,
+                config=config,
+                arguments=node_arguments(url, name),
+                environment={"BUILDEROS_API_KEY": KEY},
+            )
+            servers.append(await stack.enter_async_context(server))
+        yield Pair(*servers)
