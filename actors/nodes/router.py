@@ -288,13 +288,14 @@ class Router:
         with self.own.watch(self._note):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_changes)
+                nursery.start_soon(self._keep_polling)  # apart, since a database that hangs must be noticed
                 looks = 0
                 while True:
-                    await self._look(whole=looks % WHOLE_EVERY == 0)
+                    self._look(whole=looks % WHOLE_EVERY == 0)
                     looks += 1
                     await trio.sleep(LOOK_S)
 
-    async def _look(self, *, whole: bool) -> None:
+    def _look(self, *, whole: bool) -> None:
         self.calls.look()
         self._show_problems()
         self._forget_unused()
@@ -309,7 +310,6 @@ class Router:
             if state is not None and state.is_alive:
                 mail = FollowingMail(self.post.node, tuple(session_ids))
                 self.post.post(home, encode_mail(mail), within_s=LOOK_S)
-        await self._poll([name for names in by_home.values() for name in names])
 
     def _forget_unused(self) -> None:
         now = trio.current_time()
@@ -318,9 +318,14 @@ class Router:
                 one.scope.cancel(reason="nobody listens")
                 del self._followed[session_id]
 
+    async def _keep_polling(self) -> None:
+        while True:
+            await trio.sleep(LOOK_S)
+            followed = [name for name, one in self._followed.items() if one.unused_at is None]
+            if followed:
+                await self._poll(followed)
+
     async def _poll(self, session_ids: Sequence[str]) -> None:
-        if not session_ids:
-            return
         try:
             found = await self.heads.heads(session_ids)
         except StorageError as error:

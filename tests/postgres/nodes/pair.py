@@ -42,18 +42,21 @@ def node_arguments(url: str, name: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_pair(url: str, *, config: str = "") -> AsyncIterator[Pair]:
-    """Run nodes `a` and `b` while inside the block; afterwards nothing of them is left, and what they kept is sound."""
+async def open_pair(url: str, *, config: str = "", url_of_b: str | None = None) -> AsyncIterator[Pair]:
+    """Run nodes `a` and `b` while inside the block; afterwards nothing of them is left, and what they kept is sound.
+
+    `url_of_b`: another way to the same database.
+    """
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(short_folder())
         servers = []
-        for name in "ab":
+        for name, way in (("a", url), ("b", url_of_b or url)):
             place = folder / name
             place.mkdir()
             server = open_server(
                 place,
                 config=config,
-                arguments=node_arguments(url, name),
+                arguments=node_arguments(way, name),
                 environment={"BUILDEROS_API_KEY": KEY},
             )
             servers.append(await stack.enter_async_context(server))
