@@ -68,7 +68,7 @@ from actors.tail import (
     TransientUpdate,
 )
 from bridgehub.desk.records import Where
-from bridgehub.protocol.tool_output import ToolOutput
+from bridgehub.protocol.tool_events import ToolOutput
 
 PRINTED = ToolOutputs("t1", (ToolOutput("x1", "Bash", "line", 3),))
 DEVICE = AttachedDevice("phone", "Phone", observe=False)

@@ -11,8 +11,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bridgehub.agents.codex.live import between
-from bridgehub.protocol.desk_events import Joined
 from bridgehub.protocol.events import HubEvent
+from bridgehub.protocol.session_events import Joined
 from tests.bridgehub.agents.codex.live.scripted import Scripted, told
 
 
