@@ -55,7 +55,6 @@ class Upload:
     """One file.
 
     Attributes:
-        name: its id of 32 characters, `_`, and a harmless form of its file name; unguessable.
         name: its id of 32 characters, `_`, and a harmless form of its file name. Cannot be guessed.
         filename: the device's name for it; not a path.
         size: bytes.
