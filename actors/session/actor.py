@@ -224,9 +224,7 @@ class SessionActor:
             )
         except OutcomeUnknown:
             log.exception("session %s: asking the journal what became of an append", self.session_id)
-            if not await was_stored(
-                self.deps.journal, self.session_id, expected, self.deps.config.storage_retry_s
-            ):
+            if not await self._came_through(expected):
                 self._refuse(StorageUnavailable("the write did not come through"))
                 return None
         except StorageUnavailable as exc:
@@ -241,6 +239,22 @@ class SessionActor:
         self._reject_all(self._taken, f"nothing was stored: {exc}")
         self.tail.post_nowait(SessionProblem("storage", str(exc)))
         return "reload"
+
+    async def _came_through(self, expected: int) -> bool:
+        """Return whether an append was stored; while the journal does not answer, devices see why nothing happens."""
+        shown = False
+
+        def waits(content: str) -> None:
+            nonlocal shown
+            if not shown:
+                self.tail.post_nowait(SessionProblem("storage", content))
+            shown = True
+
+        retry_s = self.deps.config.storage_retry_s
+        stored = await was_stored(self.deps.journal, self.session_id, expected, retry_s, waits)
+        if stored and shown:
+            self.tail.post_nowait(SessionProblem(None, "storage takes writes again"))
+        return stored
 
     async def _act(
         self, effects: Sequence[Effect], items: Sequence[Committed], entries: Sequence[Entry]

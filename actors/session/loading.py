@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import trio
 
@@ -53,8 +54,11 @@ async def load_state(
     return record, state
 
 
-async def was_stored(journal: Journal, session_id: str, expected: int, retry_s: float) -> bool:
-    """Return whether an append at `expected` is in the journal. Asks its head every `retry_s`, until it answers.
+async def was_stored(
+    journal: Journal, session_id: str, expected: int, retry_s: float, waits: Callable[[str], None]
+) -> bool:
+    """Return whether an append at `expected` is in the journal. Asks its head every `retry_s`, until it answers; calls
+    `waits` with the reason each time that it does not.
 
     The grant makes the caller the only one who could have moved the head.
     """
@@ -63,6 +67,7 @@ async def was_stored(journal: Journal, session_id: str, expected: int, retry_s: 
             return (await journal.head(session_id)).seq != expected
         except STORAGE_DOWN as exc:
             log.warning("session %s: the journal cannot be read: %s", session_id, exc)
+            waits(str(exc))
             await trio.sleep(retry_s)
 
 

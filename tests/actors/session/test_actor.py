@@ -9,13 +9,14 @@ from trio.testing import MockClock
 from actors.commands import Attach, Close, Decide, Envelope, Interrupt, Send, Warm
 from actors.config import ActorConfig
 from actors.cursor import Cursor
-from actors.replies import Accepted, Closed, Rejected, SessionView
+from actors.replies import Accepted, Closed, Rejected, Reply, SessionView
 from actors.supervisor import open_supervisor
 from actors.tail import SessionProblem
 from bridgehub.protocol import messages as hub
 from storage.errors import OutcomeUnknown, StorageFull
 from tests.actors.core import author
 from tests.actors.harness import CapturingSink, act, ask, open_harness, open_server
+from tests.fakes.memory_store import MemoryStore
 from tests.fakes.scripted_hubs import Ask, Deaf, Die, Done, Garbage, Hang, Say, Slow
 
 TURN = ["user_message", "turn_started", "d:handed", "d:consumed", "message", "d:answered", "complete"]
@@ -100,6 +101,35 @@ async def test_an_append_whose_outcome_is_unknown(autojump_clock: MockClock, aft
             assert await ask(server, Send("m", "hello")) == Accepted("m", 1, duplicate=False)
         assert await harness.until("complete") == TURN
         assert harness.hubs.prompts == ["hello"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+async def test_devices_hear_of_an_outcome_that_stays_unknown(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    """Once, while the journal does not answer; and that it does again."""
+    async with open_harness() as harness, open_server(harness) as server:
+        with server.listen("trip", CapturingSink()) as tail:
+            await ask(server, Attach())
+            harness.store.fail_next_append(OutcomeUnknown("connection lost"), after=after)
+
+            async def head(*_: object) -> None:
+                await trio.lowlevel.checkpoint()
+                raise StorageFull("it cannot be reached now")
+
+            answering = MemoryStore.head
+            monkeypatch.setattr(MemoryStore, "head", head)
+            replies: list[Reply] = []
+            await server.submit("trip", Envelope(Send("m", "hello"), author("phone"), replies.append))
+            await trio.sleep(3)
+            assert SessionProblem("storage", "it cannot be reached now") in tail.news_since(0)
+            version = tail.news_version
+            await trio.sleep(10)
+            assert (tail.news_version, replies) == (version, [])
+            monkeypatch.setattr(MemoryStore, "head", answering)
+            await trio.sleep(3)
+            assert SessionProblem(None, "storage takes writes again") in tail.news_since(0)
+            assert isinstance(replies[0], Accepted if after else Rejected)
 
 
 async def test_a_full_disk_refuses_and_service_resumes(autojump_clock: MockClock) -> None:
