@@ -13,10 +13,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import attrs
+import psutil
 import trio
 
 from builderos.commands.resume import program_of
@@ -242,7 +244,9 @@ class CodexRound(Round):
         return [*shared, self.desk_quits, self.desk_dies]
 
     async def desk_joins(self) -> None:
-        """Join the running session."""
+        """Join the running session. A word from the phone has it run, which on a loaded machine takes longer than
+        `builderos resume` waits for it."""
+        await self.phone_says()
         self.tui = self.resume(self.env())
         await self.tui.wait(CODEX_READY)
 
@@ -308,6 +312,14 @@ class CodexRound(Round):
 ROUNDS = {"claude": ClaudeRound, "codex": CodexRound}
 
 
+def end_daemons(home: Path) -> None:
+    """End what a Codex that runs alone leaves in the background. It lies below the home."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.exe().startswith(f"{home}/"):
+                process.terminate()
+
+
 async def run_rounds(
     folder: Path, seeds: Sequence[int], agent: str, done: Callable[[int], object] = lambda seed: None
 ) -> None:
@@ -322,6 +334,8 @@ async def run_rounds(
             except BaseException as error:
                 error.add_note(f"{agent}, seed {seed}, acts {one.acts}")
                 raise
+            finally:
+                end_daemons(agents.home)
             done(seed)
             if TAKEN_BACK in one.acts:
                 print(f"seed {seed}: {one.acts.count(TAKEN_BACK)} times {TAKEN_BACK}", flush=True)
