@@ -13,9 +13,10 @@ from typing import Any
 from unittest.mock import patch
 
 import actors.session.loading
-import actors.session.steps.command_steps
+import actors.session.steps.decision_steps
 import actors.session.steps.later_steps
 import actors.session.steps.settings_steps
+from actors.commands import Author
 from actors.cursor import PAGE_ROWS, Cursor
 from actors.events.codec import decode_row
 from actors.events.pieces import join_pieces
@@ -217,10 +218,10 @@ def _clock_seldom_seen() -> Replaced:
 def _mode_of_an_answer_lost() -> Replaced:
     """The mode that comes with an answer reaches the agent and not the session's settings."""
 
-    def switch_mode(step: Step, mode: str, author: str) -> None:
+    def switch_mode(step: Step, mode: str, author: Author) -> None:
         pass
 
-    return actors.session.steps.command_steps, "switch_mode", switch_mode
+    return actors.session.steps.decision_steps, "switch_mode", switch_mode
 
 
 def _modes_leave_requests_open() -> Replaced:
