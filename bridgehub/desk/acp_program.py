@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from bridgehub.agents.acp.desk import DeskConversation, DeskReplay, open_desk
-from bridgehub.agents.codex.errors import CodexError
+from bridgehub.agents.errors import CodexError
 from bridgehub.desk.records import Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import read_time
 from bridgehub.protocol.codec import decode_spec

@@ -170,7 +170,7 @@ async def _check(name: str, agent: AcpAgent, environment: dict[str, str]) -> int
 async def _look(spec: HubSpec) -> int:
     from bridgehub.agents.acp.offer import AcpOffer
     from bridgehub.agents.acp.start import greet, new_session, open_program
-    from bridgehub.agents.codex.errors import CodexError, NotSignedIn
+    from bridgehub.agents.errors import CodexError, NotSignedIn
 
     try:
         program = await open_program(spec, spec.hub_id, lambda message: None)

@@ -20,7 +20,9 @@ import attrs
 import trio
 
 from bridgehub.agents.acp.known import known_of
-from bridgehub.agents.codex.errors import (
+from bridgehub.agents.codex.program import Program, start_program
+from bridgehub.agents.codex.protocol import Fields, Message, Notification, ServerRequest, Speech
+from bridgehub.agents.errors import (
     CallRefused,
     CodexBadOutput,
     CodexExited,
@@ -29,8 +31,6 @@ from bridgehub.agents.codex.errors import (
     NotSignedIn,
     WorkspaceGone,
 )
-from bridgehub.agents.codex.program import Program, start_program
-from bridgehub.agents.codex.protocol import Fields, Message, Notification, ServerRequest, Speech
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER
 

@@ -20,10 +20,10 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd, refused_at_once
-from bridgehub.agents.claude.errors import ClaudeBadOutput, ClaudeExited, ClaudeMissing, PromptNotSent
 from bridgehub.agents.claude.memory import Memory
 from bridgehub.agents.claude.prompt import attached_paths, history_text, make_content
 from bridgehub.agents.claude.settings import Stamp, read_stamp
+from bridgehub.agents.errors import ClaudeBadOutput, ClaudeExited, ClaudeMissing, PromptNotSent
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.events import AgentOffered, Gauged, Noticed, TaskEnded, TurnDone, TurnFailed
 from bridgehub.protocol.hub_spec import HubSpec, Setup

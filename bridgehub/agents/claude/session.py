@@ -45,7 +45,6 @@ from claude_agent_sdk import (
 )
 
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.claude.errors import ClaudeBadOutput, ClaudeExited, PromptNotSent
 from bridgehub.agents.claude.permissions import PermissionBroker
 from bridgehub.agents.claude.prompt import Content, Once
 from bridgehub.agents.claude.steering import Steers
@@ -56,6 +55,7 @@ from bridgehub.agents.claude.translate.gauge import ClaudeGauge
 from bridgehub.agents.claude.translate.outcome import TurnOutcome, named_uuids
 from bridgehub.agents.claude.translate.output import keep_blobs, read_output
 from bridgehub.agents.claude.translate.todo import changes_list, read_list, written_list
+from bridgehub.agents.errors import ClaudeBadOutput, ClaudeExited, PromptNotSent
 from bridgehub.protocol.events import AgentOffered, Consumed, HubEvent, Noticed
 from bridgehub.protocol.messages import Prompt
 

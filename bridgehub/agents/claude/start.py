@@ -31,7 +31,6 @@ from claude_agent_sdk import (
 )
 from claude_agent_sdk.types import SystemPromptPreset
 
-from bridgehub.agents.claude.errors import ClaudeBadOutput, ClaudeExited, ClaudeMissing
 from bridgehub.agents.claude.held_file import hold
 from bridgehub.agents.claude.memory import MAX_CONVERSATIONS, ConversationRow, RecordPosition
 from bridgehub.agents.claude.offer import ClaudeOffer
@@ -40,6 +39,7 @@ from bridgehub.agents.claude.session import ClaudeSession, told_end
 from bridgehub.agents.claude.settings import config_folder
 from bridgehub.agents.claude.stream import JoiningTransport
 from bridgehub.agents.claude.switches import ClaudeSwitches
+from bridgehub.agents.errors import ClaudeBadOutput, ClaudeExited, ClaudeMissing
 from bridgehub.delegation.mcp import CLAUDE_TOOL, SERVER, claude_server
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.hub_spec import HubSpec

@@ -10,8 +10,8 @@ import trio
 
 from bridgehub.agents.base import Tell
 from bridgehub.agents.codex.background import CodexBackground
-from bridgehub.agents.codex.errors import CodexError
 from bridgehub.agents.codex.program import Program
+from bridgehub.agents.errors import CodexError
 
 __all__ = ["CodexCommands"]
 

@@ -16,13 +16,6 @@ import attrs
 import trio
 
 from bridgehub.agents.base import BeganAtDesk, Sink, Tell, TurnEnd, refused_at_once
-from bridgehub.agents.codex.errors import (
-    CallRefused,
-    CodexError,
-    CodexExited,
-    NotSignedIn,
-    PromptNotTaken,
-)
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.live.sockets import socket_of
 from bridgehub.agents.codex.program import Program
@@ -48,6 +41,13 @@ from bridgehub.agents.codex.thread_settings import (
 )
 from bridgehub.agents.codex.translate.outcome import NOT_SIGNED_IN, failed
 from bridgehub.agents.codex.turn import OwnCall, own_call
+from bridgehub.agents.errors import (
+    CallRefused,
+    CodexError,
+    CodexExited,
+    NotSignedIn,
+    PromptNotTaken,
+)
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn

@@ -24,7 +24,6 @@ import attrs
 import trio
 
 from bridgehub.agents.base import JOIN_S
-from bridgehub.agents.codex.errors import CallRefused, CodexBadOutput, CodexError, CodexExited
 from bridgehub.agents.codex.live.wires import Pipes, ProgramWire, receive
 from bridgehub.agents.codex.marked import RUN, kill_marked
 from bridgehub.agents.codex.protocol import (
@@ -38,6 +37,7 @@ from bridgehub.agents.codex.protocol import (
     decode,
     encode,
 )
+from bridgehub.agents.errors import CallRefused, CodexBadOutput, CodexError, CodexExited
 
 __all__ = ["RUN", "Batch", "Program", "run_program", "start_program"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import orjson
 
-from bridgehub.agents.codex.errors import CodexBadOutput
+from bridgehub.agents.errors import CodexBadOutput
 
 _PIECE = "item/agentMessage/delta"
 

@@ -20,7 +20,11 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.codex.errors import (
+from bridgehub.agents.codex.folder import FolderWords
+from bridgehub.agents.codex.live.sockets import daemon_socket, join_program, socket_of, start_listening
+from bridgehub.agents.codex.program import Program, start_program
+from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.errors import (
     CallRefused,
     CodexDoesNotListen,
     CodexError,
@@ -29,10 +33,6 @@ from bridgehub.agents.codex.errors import (
     NotResumed,
     WorkspaceGone,
 )
-from bridgehub.agents.codex.folder import FolderWords
-from bridgehub.agents.codex.live.sockets import daemon_socket, join_program, socket_of, start_listening
-from bridgehub.agents.codex.program import Program, start_program
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.rights import approval_and_sandbox
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import History

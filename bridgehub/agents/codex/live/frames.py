@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from bridgehub.agents.codex.errors import CodexBadOutput
+from bridgehub.agents.errors import CodexBadOutput
 
 __all__ = ["UPGRADE", "Frames", "frame"]
 

@@ -10,7 +10,9 @@ import logging
 import attrs
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.codex.errors import (
+from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.codex.translate.events import http_status
+from bridgehub.agents.errors import (
     CallRefused,
     CodexBadOutput,
     CodexMissing,
@@ -18,8 +20,6 @@ from bridgehub.agents.codex.errors import (
     NotSignedIn,
     WorkspaceGone,
 )
-from bridgehub.agents.codex.protocol import Fields
-from bridgehub.agents.codex.translate.events import http_status
 from bridgehub.agents.text import cut_text
 from bridgehub.protocol.events import TurnDone, TurnFailed
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.codex.errors import CodexBadOutput
 from bridgehub.agents.codex.protocol import (
     Fields,
     LineCutter,
@@ -19,6 +18,7 @@ from bridgehub.agents.codex.protocol import (
     encode,
     joined,
 )
+from bridgehub.agents.errors import CodexBadOutput
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),

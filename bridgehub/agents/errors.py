@@ -1,9 +1,13 @@
-"""Errors of a Codex program, one class for each way to handle them."""
+"""Errors of the agents' programs, one class for each way to handle them. ACP agents have those of Codex. Needs no SDK."""
 
 from __future__ import annotations
 
 __all__ = [
     "CallRefused",
+    "ClaudeBadOutput",
+    "ClaudeError",
+    "ClaudeExited",
+    "ClaudeMissing",
     "CodexBadOutput",
     "CodexDoesNotListen",
     "CodexError",
@@ -11,13 +15,14 @@ __all__ = [
     "CodexMissing",
     "NotResumed",
     "NotSignedIn",
+    "PromptNotSent",
     "PromptNotTaken",
     "WorkspaceGone",
 ]
 
 
 class CodexError(Exception):
-    """Root of these errors. The text is for a person."""
+    """Root of the errors of one kind of program. The text is for a person."""
 
 
 class CodexMissing(CodexError):
@@ -58,3 +63,23 @@ class NotSignedIn(CodexError):
 
 class WorkspaceGone(CodexError):
     """The folder in which the agent works no longer exists."""
+
+
+class ClaudeError(Exception):
+    """Root of the errors of one kind of program. The text is for a person."""
+
+
+class ClaudeMissing(ClaudeError):
+    """There is no program at the path of the configuration or of the SDK. The text names the path."""
+
+
+class ClaudeExited(ClaudeError):
+    """The program ended, or never became ready."""
+
+
+class PromptNotSent(ClaudeExited):
+    """The program ended before the prompt was written. The same prompt may go to another program."""
+
+
+class ClaudeBadOutput(ClaudeError):
+    """The program sent something that the SDK cannot read."""
