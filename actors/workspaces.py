@@ -9,8 +9,8 @@ import attrs
 import trio
 
 from actors.ports import Carried, UndoFailed, UndoPlan
-from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
+from bridgehub.workspace.paths import refusal_of_workspace
 from bridgehub.workspace.store import CheckpointStore, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import TooMuch
 from bridgehub.workspace.undo import NothingToUndo, carry_out, plan_undo
@@ -44,7 +44,7 @@ class WorkspaceUndo:
         return await trio.to_thread.run_sync(call, limiter=self._limiter)
 
     def _store(self, workspace: str) -> CheckpointStore:
-        reason = refusal_of(workspace, self.home, str(self.folder.parent))
+        reason = refusal_of_workspace(workspace, self.home, str(self.folder.parent))
         if reason:
             raise UndoFailed("no_checkpoint", f"This folder is not saved: {reason}.")
         return CheckpointStore.of(str(self.folder), workspace)

@@ -24,8 +24,7 @@ from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
 from actors.session.steps.desk_steps import tell_desk_event
 from actors.session.steps.step import Step
-from bridgehub.desk.history import DeskHistory, NoSuchSession
-from bridgehub.desk.records import DESK, DeskEvent
+from bridgehub.desk.records import DESK, DeskEvent, DeskHistory, NoSuchSession
 from storage.errors import SessionExists
 from storage.records import Entry, Grant, NewSession, SessionRecord
 

@@ -10,8 +10,8 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +19,16 @@ import attrs
 import trio
 
 from actors.commands import AskAtDesk, Author, Command, Envelope, WithdrawAtDesk
-from actors.desk.answers import DeskAnswers
 from actors.desk.sessions import DeskList
 from actors.errors import ActorError
 from actors.events.permissions import PermissionResolved
 from actors.replies import Rejected, Reply
-from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.questions import DeskQuestion, answer_of, read_question
-from bridgehub.desk.records import DESK
+from bridgehub.desk.records import DESK, NoSuchSession
 from bridgehub.protocol.folder import MAX_SOCKET_PATH_BYTES
 from storage.errors import SessionMissing, StorageError
 
-__all__ = ["NOTE", "DeskQuestions"]
+__all__ = ["NOTE", "DeskAnswers", "DeskQuestions"]
 
 log = logging.getLogger("builderos.actors")
 
@@ -47,6 +45,35 @@ READ_S = 10.0
 TRIES = 20
 TRY_S = 0.25
 """How often, and after how long, it is tried again: the program writes its call down a moment after it asks."""
+
+
+@attrs.define(eq=False)
+class DeskAnswers:
+    """The terminals that wait, by request: brings them what a person decided."""
+
+    _waiting: dict[str, trio.MemorySendChannel[PermissionResolved]] = attrs.field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def tell(self, resolved: PermissionResolved) -> None:
+        """Pass a decision on, if a terminal waits for it. Never blocks."""
+        channel = self._waiting.get(resolved.request_id)
+        if channel is not None:
+            with suppress(trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+                channel.send_nowait(resolved)
+
+    @contextmanager
+    def wait(self, request_id: str) -> Iterator[trio.MemoryReceiveChannel[PermissionResolved]]:
+        """Give what the decision on a request comes through."""
+        # One decision is all that a request gets.
+        sent, received = trio.open_memory_channel[PermissionResolved](1)
+        self._waiting[request_id] = sent
+        try:
+            with sent, received:
+                yield received
+        finally:
+            del self._waiting[request_id]
 
 
 @attrs.define(eq=False)

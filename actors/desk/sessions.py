@@ -17,9 +17,8 @@ from actors.desk.opening import Opening, desk_session_id
 from actors.errors import ActorError, SessionBusy
 from actors.replies import Closed, Reply
 from actors.supervisor import Supervisor
-from bridgehub.desk.history import NoSuchSession
 from bridgehub.desk.programs import Desk, Listed
-from bridgehub.desk.records import DESK
+from bridgehub.desk.records import DESK, NoSuchSession
 from bridgehub.protocol.folder import codex_socket_of
 from storage.errors import SessionMissing
 from storage.records import SessionRecord

@@ -18,9 +18,8 @@ from actors.session.inputs import DeskSeen
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
 from actors.session.steps.desk_steps import native_id_of, turn_id_of
-from bridgehub.desk.history import DeskHistory
 from bridgehub.desk.live.changes import Watched
-from bridgehub.desk.records import DESK, DeskLook, DeskMark, Where
+from bridgehub.desk.records import DESK, DeskHistory, DeskLook, DeskMark, Where
 
 __all__ = ["DeskWatch", "LooksAtDesk"]
 

@@ -20,13 +20,14 @@ import orjson
 import trio
 
 from bridgehub.agents.acp.desk import DeskConversation, memory_of
-from bridgehub.desk.history import DeskHistory, NoSuchSession
 from bridgehub.desk.records import (
     Began,
     DeskEvent,
+    DeskHistory,
     DeskMark,
     DeskSession,
     Ended,
+    NoSuchSession,
     Said,
     ToolCalled,
     ToolReturned,

@@ -22,14 +22,22 @@ from bridgehub.desk.acp_conversations import AcpConversations, sessions_of
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.history import DeskHistory, NoSuchSession
 from bridgehub.desk.lines import NotReadable, whole_size
 from bridgehub.desk.live.changes import ClaudeRegistry, CodexRegistry, DeskChanges, Registry, Watched
 from bridgehub.desk.live.claude_live import live_programs
 from bridgehub.desk.live.codex_live import CodexWriters, live_threads
 from bridgehub.desk.live.processes import end_politely
 from bridgehub.desk.looking import look_at_claude, look_at_codex
-from bridgehub.desk.records import MAX_MESSAGES, DeskEvent, DeskLook, DeskMark, DeskSession, Where
+from bridgehub.desk.records import (
+    MAX_MESSAGES,
+    DeskEvent,
+    DeskHistory,
+    DeskLook,
+    DeskMark,
+    DeskSession,
+    NoSuchSession,
+    Where,
+)
 from bridgehub.desk.turns import Turns
 
 __all__ = ["Desk", "DeskAgent", "Listed"]

@@ -17,10 +17,12 @@ __all__ = [
     "MAX_TEXT",
     "Began",
     "DeskEvent",
+    "DeskHistory",
     "DeskLook",
     "DeskMark",
     "DeskSession",
     "Ended",
+    "NoSuchSession",
     "Said",
     "ToolCalled",
     "ToolReturned",
@@ -172,3 +174,23 @@ def list_text(value: object) -> str:
     """Return one line of a list, cut to its limit."""
     text = value if isinstance(value, str) else ""
     return " ".join(text[: 4 * MAX_LIST_TEXT].split())[:MAX_LIST_TEXT]
+
+
+class NoSuchSession(Exception):
+    """The program has no such session, or its record cannot be read."""
+
+
+@attrs.frozen
+class DeskHistory:
+    """A conversation as it stands.
+
+    Attributes:
+        memory: what the agent's driver must know to continue it.
+        is_cut: whether older messages were left out.
+    """
+
+    session: DeskSession
+    events: list[DeskEvent]
+    mark: DeskMark
+    memory: dict[str, Any]
+    is_cut: bool

@@ -21,9 +21,8 @@ from bridgehub.protocol.events import Checkpointed, LeftOut, Noticed
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import Prompt
 from bridgehub.workspace.changes import count_changes
-from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
-from bridgehub.workspace.paths import shown
+from bridgehub.workspace.paths import refusal_of_workspace, shown
 from bridgehub.workspace.prune import pack
 from bridgehub.workspace.store import CheckpointStore, Kept, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
@@ -207,7 +206,7 @@ class Checkpoints:
         if self._store is None:
             spec = self.spec
             data = str(Path(spec.checkpoint_folder).parent)
-            reason = refusal_of(spec.workspace, spec.env.get("HOME", ""), data)
+            reason = refusal_of_workspace(spec.workspace, spec.env.get("HOME", ""), data)
             if reason:
                 raise _GivenUp(reason, for_good=True, quiet=True)
             self._store = CheckpointStore.of(spec.checkpoint_folder, spec.workspace)

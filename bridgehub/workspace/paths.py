@@ -1,4 +1,4 @@
-"""Paths below a folder, followed so that none leaves it.
+"""Paths below a folder, followed so that none leaves it; and which folders are never saved.
 
 Each step opens the next folder by the descriptor of the one before and follows no link by itself: a link is read,
 and its target is walked the same way. So a path that is exchanged for a link in the middle of the walk leads nowhere.
@@ -25,6 +25,7 @@ __all__ = [
     "followed",
     "open_file",
     "open_folder",
+    "refusal_of_workspace",
     "shown",
 ]
 
@@ -194,3 +195,18 @@ def open_folder(root: str, path: str) -> Iterator[int]:
     finally:
         with suppress(OSError):
             os.close(descriptor)
+
+
+def refusal_of_workspace(workspace: str, home: str, data: str) -> str:
+    """Return why a folder gets no checkpoints, for a person; empty if it gets them.
+
+    What holds the person's whole life, or our data folder, is never saved. Blocks.
+    """
+    real = os.path.realpath(workspace)
+    if real == "/":
+        return "the root of the file system is no workspace"
+    if home and real == os.path.realpath(home):
+        return "the home folder is no workspace"
+    if os.path.commonpath([real, os.path.realpath(data)]) == real:
+        return "the data folder lies in it"
+    return "" if os.path.isdir(real) else "it is not there"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from actors.desk.answers import DeskAnswers
+from actors.desk.questions import DeskAnswers
 from actors.desk.sessions import DeskList
 from actors.supervisor import Supervisor
 from builderos import VERSION

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from actors.desk.answers import DeskAnswers
-from actors.desk.questions import DeskQuestions
+from actors.desk.questions import DeskAnswers, DeskQuestions
 from actors.desk.sessions import DeskList
 from builderos import VERSION
 from builderos.ids import new_id, new_key, wall_clock_ms

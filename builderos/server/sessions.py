@@ -10,7 +10,7 @@ from functools import partial
 import trio
 
 from actors.config import ActorConfig
-from actors.desk.answers import DeskAnswers
+from actors.desk.questions import DeskAnswers
 from actors.events.conversation import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps

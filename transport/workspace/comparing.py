@@ -9,9 +9,8 @@ from typing import Any, Final
 import attrs
 
 from bridgehub.workspace.changes import compare
-from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed, GitMissing
-from bridgehub.workspace.paths import PathRefused, check_path
+from bridgehub.workspace.paths import PathRefused, check_path, refusal_of_workspace
 from bridgehub.workspace.store import CheckpointStore, Kept, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import Limits, TooMuch, snapshot
 from transport.workspace.reading import OpenFile, as_text
@@ -54,7 +53,7 @@ class Compares:
 
     def why_none(self) -> CannotCompare:
         """Return the error for a workspace without a checkpoint."""
-        reason = refusal_of(self.workspace, os.environ.get("HOME", ""), str(self.folder.parent))
+        reason = refusal_of_workspace(self.workspace, os.environ.get("HOME", ""), str(self.folder.parent))
         more = f": {reason}" if reason else ""
         return CannotCompare("no_checkpoint", f"The files were not saved there{more}.")
 

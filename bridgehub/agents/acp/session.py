@@ -21,12 +21,11 @@ import attrs
 import trio
 
 from bridgehub.agents.acp.offer import AcpOffer
-from bridgehub.agents.acp.outcome import turn_end
 from bridgehub.agents.acp.requests import RequestHandler, RequestRefused
 from bridgehub.agents.acp.start import CANCELLED, Greeting
 from bridgehub.agents.acp.switches import AcpSwitches
 from bridgehub.agents.acp.terminals import Terminals
-from bridgehub.agents.acp.translate import Translator, joined
+from bridgehub.agents.acp.translate import Translator, joined, turn_end
 from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.codex.program import Batch, Program
 from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest

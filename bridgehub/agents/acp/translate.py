@@ -1,4 +1,4 @@
-"""Translates the updates of one turn of an agent into hub events. No I/O."""
+"""Translates the updates of one turn of an agent, and its end, into hub events. No I/O."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import Any, Literal
 
 import attrs
 
+from bridgehub.agents.acp.start import AUTH_REQUIRED, Greeting, sign_in_words
 from bridgehub.agents.acp.tools import ToolCall, clean_id, content_text
-from bridgehub.agents.codex.protocol import Fields, Message, Notification
+from bridgehub.agents.base import TurnEnd
+from bridgehub.agents.codex.protocol import Fields, Message, Notification, Reply
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import MAX_TOOL_BYTES, Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.blobs import Blob
 from bridgehub.protocol.events import (
     Gauged,
     HubEvent,
+    Noticed,
     PlanChanged,
     TextPiece,
     ToolBegan,
     ToolEnded,
     ToolsPrinted,
+    TurnDone,
+    TurnFailed,
 )
+from bridgehub.protocol.hub_spec import HubSpec
 
-__all__ = ["Translator", "joined"]
+__all__ = ["Translator", "joined", "turn_end"]
 
 Channel = Literal["text", "thinking"]
 
@@ -37,6 +43,14 @@ MAX_ENDED = 10_000
 MAX_PLAN = 100
 
 _CUT_OFF = "It was cut off with the turn."
+
+_FINAL_CODES = frozenset({-32600, -32601, -32602})
+"""Errors that the next try would meet again."""
+
+_CUT_SHORT = {
+    "max_tokens": "The answer reached the limit of its length and stops here.",
+    "max_turn_requests": "The agent reached its limit of steps for one turn and stops here.",
+}
 
 
 @attrs.define(eq=False)
@@ -228,3 +242,39 @@ def _gauge(update: Fields) -> dict[str, Any]:
     ):
         gauge["cost_usd"] = amount
     return gauge
+
+
+def turn_end(
+    turn_id: str, reply: Reply, spec: HubSpec, greeting: Greeting, *, stopped: bool
+) -> tuple[TurnEnd, Noticed | None]:
+    """Return a turn's end from the answer to its prompt, with a notice if one belongs before it.
+
+    Args:
+        reply: the answer to `session/prompt`.
+        stopped: whether it was interrupted.
+    """
+    if reply.error is not None and not stopped:
+        return _failed(turn_id, reply, spec, greeting), None
+    reason = reply.result.text("stopReason")
+    if reason == "refusal" and not stopped:
+        content = f"{spec.agent} refused to continue this conversation."
+        return TurnFailed(turn_id, "model_error", content, retryable=False), None
+    if reason == "cancelled" and not stopped:
+        return TurnFailed(turn_id, "model_error", f"{spec.agent} stopped by itself.", retryable=True), None
+    cut_short = _CUT_SHORT.get(reason)
+    notice = None if cut_short is None else Noticed(turn_id, "answer_cut", cut_short)
+    return _done(turn_id, reply.result.inner("usage")), notice
+
+
+def _failed(turn_id: str, reply: Reply, spec: HubSpec, greeting: Greeting) -> TurnFailed:
+    if reply.code == AUTH_REQUIRED:
+        return TurnFailed(turn_id, "not_signed_in", sign_in_words(spec, greeting.methods), retryable=False)
+    content = cut_text(f"{spec.agent} failed: {reply.error}", 4096).value
+    return TurnFailed(turn_id, "model_error", content, retryable=reply.code not in _FINAL_CODES)
+
+
+def _done(turn_id: str, usage: Fields) -> TurnDone:
+    given, said = usage.count("inputTokens"), usage.count("outputTokens")
+    if given is None and said is None:
+        return TurnDone(turn_id)
+    return TurnDone(turn_id, given, said, usage.count("cachedReadTokens"))

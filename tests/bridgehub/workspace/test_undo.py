@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bridgehub.workspace.changes import compare, count_changes
-from bridgehub.workspace.coverage import refusal_of
 from bridgehub.workspace.git import GitFailed
+from bridgehub.workspace.paths import refusal_of_workspace
 from bridgehub.workspace.store import CheckpointStore, NoCheckpoint, StoreBusy
 from bridgehub.workspace.take import Limits, TooMuch, snapshot, take
 from bridgehub.workspace.undo import NothingToUndo, carry_out, plan_undo
@@ -385,6 +385,8 @@ def test_some_folders_are_never_saved(tmp_path: Path, name: str) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "data").mkdir()
     folder = {"/": "/", "above": str(tmp_path)}.get(name, str(tmp_path / name))
-    assert refusal_of(folder, str(tmp_path / "home"), str(tmp_path / "data"))
+    assert refusal_of_workspace(folder, str(tmp_path / "home"), str(tmp_path / "data"))
     (tmp_path / "data" / "worktrees").mkdir()
-    assert not refusal_of(str(tmp_path / "data/worktrees"), str(tmp_path / "home"), str(tmp_path / "data"))
+    assert not refusal_of_workspace(
+        str(tmp_path / "data/worktrees"), str(tmp_path / "home"), str(tmp_path / "data")
+    )

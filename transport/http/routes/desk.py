@@ -11,8 +11,7 @@ from starlette.responses import Response
 from actors.commands import Author
 from actors.desk.opening import desk_session_id
 from actors.errors import SessionBusy
-from bridgehub.desk.history import NoSuchSession
-from bridgehub.desk.records import MAX_MESSAGES, DeskSession, Where
+from bridgehub.desk.records import MAX_MESSAGES, DeskSession, NoSuchSession, Where
 from storage.errors import SessionMissing
 from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of
 from transport.http.routes.workspace import query_of, refuse_elsewhere
