@@ -25,6 +25,8 @@ _CODES = re.compile(
 _SPACE = re.compile(r"\s+")
 
 LIMIT_S = 30.0
+STILL_S = 2.0
+"""After so long without a change a program has drawn what it wants to."""
 POLL_S = 0.02
 
 
@@ -54,10 +56,23 @@ class Tui:
         os.write(self._fd, keys.encode())
 
     async def say(self, text: str) -> None:
-        """Type a line, and Enter once the program shows it."""
+        """Type a line, and Enter once the program shows it.
+
+        A program that draws something else at the same moment may not write the line in one piece. Then it has shown all
+        once it draws nothing more.
+        """
         start, end = len(self._data), _SPACE.sub("", text)[-12:]
+        place, since = start, trio.current_time()
+
+        def is_shown() -> bool:
+            nonlocal place, since
+            if len(self._data) != place:
+                place, since = len(self._data), trio.current_time()
+            is_still = place > start and trio.current_time() - since > STILL_S
+            return is_still or end in self._seen_from(start)
+
         self.press(text)
-        await self.until(lambda: end in self._seen_from(start))
+        await self.until(is_shown)
         self.press("\r")
 
     @property
