@@ -181,6 +181,10 @@ class FolderDevices:
         await self.store.audit.note_head()
         return True
 
+    async def note(self, act: str) -> None:
+        """Note in the audit what was done on this machine. Raises StorageError."""
+        await self.store.audit.append([_act(act, None)])
+
 
 def _act(act: str, subject: str | None) -> Act:
     """Return an act of the first device: its key lies in the data folder, so anyone who can read that folder holds

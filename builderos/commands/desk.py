@@ -9,9 +9,19 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from bridgehub.agents.claude.settings import config_folder
+from bridgehub.protocol.errors import unwrap
+from builderos.client.state import RefusedError
+from builderos.client.wire.http import call
+from builderos.client.wire.server import LinkLostError, NoServerError, find_server
+from builderos.commands.device_store import open_folder_devices
 from builderos.desk_hook import DeskHook, HookError, describe
 from builderos.exit_status import OK, fail
+from storage.data_folder import DATABASE_NAME
+from storage.errors import StorageError
+from storage.postgres.home import refuse_other_database
 
 __all__ = ["add_desk", "run_install", "run_remove", "run_status"]
 
@@ -43,6 +53,7 @@ def run_install(data: Path, *, yes: bool) -> int:
         hook.install(old, new)
     except HookError as error:
         return fail(str(error))
+    _note(hook.data, installed=True)
     sys.stdout.write("Questions of terminals that start from now on can be answered on any device.\n")
     return OK
 
@@ -55,12 +66,35 @@ def _agrees() -> bool:
     return sys.stdin.readline().strip().lower() in _YES
 
 
+def _note(data: Path, *, installed: bool) -> None:
+    """Note the change in the audit, or say that it is not there."""
+    try:
+        trio.run(_note_with_server, data, installed)
+    except* (RefusedError, LinkLostError, StorageError) as group:
+        fail(f"this is not in the audit: {unwrap(group)}")
+
+
+async def _note_with_server(data: Path, installed: bool) -> None:
+    try:
+        server = find_server(data, None, None)
+    except NoServerError:
+        if (data / DATABASE_NAME).is_file():  # else no server was ever here, and nothing is in an audit yet
+            refuse_other_database(data, "start its server first")
+            async with open_folder_devices(data, None) as folder:
+                await folder.note("desk_installed" if installed else "desk_removed")
+        return
+    await trio.to_thread.run_sync(call, server, "POST", "/api/desk/hook", {"installed": installed})
+
+
 def run_remove(data: Path) -> int:
     """Take out exactly what `install` added."""
+    hook = _hook(data)
     try:
-        was_there = _hook(data).remove()
+        was_there = hook.remove()
     except HookError as error:
         return fail(str(error))
+    if was_there:
+        _note(hook.data, installed=False)
     sys.stdout.write("The hook is removed.\n" if was_there else "There is no hook.\n")
     return OK
 

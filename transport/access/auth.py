@@ -82,6 +82,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "POST /api/notifications/seen": "view",
     "GET /api/notifications/why": "view",
     "POST /api/sessions/{id}/requests/{request_id}": "approve",
+    "POST /api/desk/hook": "admin",
     "POST /api/system/sleep": "admin",
     "GET /api/devices": "admin",
     "POST /api/devices": "admin",

@@ -130,6 +130,7 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
         _route("GET /api/sessions/{id}/file", workspace.file),
         _route("GET /api/folders", workspace.folders),
         _route("GET /api/desk/sessions", desk.listing),
+        _route("POST /api/desk/hook", desk.note_hook),
         _route("POST /api/sessions/{id}/give-back", desk.give_back),
         _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
         _route("POST /api/sessions/{id}/fork", ForkRoutes(services.forks, services.new_id).fork),

@@ -125,6 +125,24 @@ async def test_the_choice_of_bypass_and_grants_taken_back_are_noted(tmp_path: Pa
         ]
 
 
+async def test_the_hook_of_terminals_is_noted_with_a_server_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))
+    async with open_server(tmp_path) as server:
+        for _ in range(2):
+            status, _, err = await run_command(server, "desk", "install", "--yes")
+            assert (status, err) == (0, "")
+        await server.terminate()
+        for _ in range(2):
+            status, _, err = await run_command(server, "desk", "remove")
+            assert (status, err) == (0, "")
+        found = [(line["act"], line["key_id"]) for line in await audit(server) if "desk" in line["act"]]
+        assert found == [("desk_installed", "first"), ("desk_removed", "first")], (
+            "only what changed something"
+        )
+
+
 async def test_the_export_proves_itself_also_after_a_stop(tmp_path: Path) -> None:
     async with open_server(tmp_path) as server:
         await play(server)

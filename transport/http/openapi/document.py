@@ -232,6 +232,14 @@ def _acting() -> Json:
                 "Close a session's hub if nobody needs it", closed, 404, parameters=(agent, _in_path("id"))
             )
         },
+        "/api/desk/hook": {
+            "post": _call(
+                "Note in the audit that the hook for questions of terminals was installed or removed",
+                object_of(ok=BOOL),
+                400,
+                body=_json(("installed",), installed=BOOL),
+            )
+        },
         "/api/system/sleep": {
             "post": _call("Put the machine to sleep", object_of(ok=BOOL, message=TEXT), 429)
         },

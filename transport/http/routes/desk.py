@@ -13,7 +13,9 @@ from actors.desk.opening import desk_session_id
 from actors.errors import SessionBusy
 from bridgehub.desk.records import MAX_MESSAGES, DeskSession, NoSuchSession, Where
 from storage.errors import SessionMissing
+from transport.http.requests import read_json
 from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of
+from transport.http.routes.devices import act_of
 from transport.http.routes.workspace import query_of, refuse_elsewhere
 from transport.http.services import DeskSessions
 from transport.ports import Deps, Device
@@ -32,6 +34,14 @@ class DeskRoutes:
 
     deps: Deps
     desk: DeskSessions | None
+
+    async def note_hook(self, request: Request, by: Device) -> Response:
+        """Note in the audit that the hook for questions of terminals was installed, or removed."""
+        installed = (await read_json(request)).flag("installed")
+        if self.deps.trail is not None:
+            act = "desk_installed" if installed else "desk_removed"
+            self.deps.trail.note(act_of(request, by, act, self.deps.clock()))
+        return JsonAnswer({"ok": True})
 
     async def listing(self, request: Request, _: Device) -> Response:
         """Return the sessions that the person's own programs keep, newest first."""
