@@ -21,6 +21,7 @@ ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,AS
 stamps_of = $(1:%=$(STAMPS)/%)
 TO_SERVE := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt $(AGENTS:%=requirements-%.txt) project)
 NODE_STAMP := node_modules/.installed
+WEB_CODE := 'transport/web/**/*.{js,ts}' 'tests/web/**/*.js'
 TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt requirements-postgres.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
 .NOTPARALLEL:
@@ -53,13 +54,15 @@ lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of t
 		{ grep -rlZ --include='*.py' -E '\<async (def|with|for)\>' $(CODE) | \
 			xargs -0 -n 40 -P 2 $(BIN)/flake8-async --enable $(ASYNC_RULES) && \
 		$(BIN)/codespell && \
+		node_modules/.bin/prettier --log-level warn --check $(WEB_CODE) && \
 		node_modules/.bin/tsc --project tsconfig.json && \
 		node_modules/.bin/tsc --project tsconfig.worker.json; }; style=$$?; \
 		wait $$types && exit $$style
 
-format: install ## format the code, wrap the pages
+format: install $(NODE_STAMP) ## format the code, wrap the pages
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+	@node_modules/.bin/prettier --log-level warn --write $(WEB_CODE)
 	@find docs *.md tests/README.md -name '*.md' -exec $(BIN)/python -m tests.support.wrap_markdown {} +
 
 docs: install ## build the documentation site in build/site; a dead link fails

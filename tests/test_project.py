@@ -110,7 +110,7 @@ def test_dev_tools_pin_what_the_makefile_calls() -> None:
 
 def test_npm_packages_are_pinned_and_name_no_address() -> None:
     asked = json.loads((ROOT / "package.json").read_text())
-    assert set(asked["devDependencies"]) == {"typescript", "axe-core"}
+    assert set(asked["devDependencies"]) == {"axe-core", "prettier", "typescript"}
     assert "dependencies" not in asked, "nothing of npm is served"
     packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
     for name, version in asked["devDependencies"].items():

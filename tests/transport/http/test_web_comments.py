@@ -76,7 +76,7 @@ def test_a_line_like_an_expression_stays_apart() -> None:
         lines = file.read_text().split("\n")
         for before, line in pairwise(lines):
             if line.lstrip().startswith("/** @type") and line.rstrip()[-2:] != "*/":
-                assert before.rstrip().endswith((";", "{", "(", ",", "=>", ":", "&&", "||")), (
+                assert before.rstrip().endswith((";", "{", "(", ",", "=", "=>", ":", "&&", "||")), (
                     file.name,
                     line,
                 )

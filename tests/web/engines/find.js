@@ -23,7 +23,13 @@ function selectorOf(role) {
 		textbox: "textarea, input:not([type]), input[type=text], input[type=password]",
 	}[role];
 	if (native === undefined) throw new Error(`find.js knows no role ${role}`);
-	return [`[role=${role}]`, ...native.split(", ").filter(Boolean).map((one) => `${one}:not([role])`)].join(", ");
+	return [
+		`[role=${role}]`,
+		...native
+			.split(", ")
+			.filter(Boolean)
+			.map((one) => `${one}:not([role])`),
+	].join(", ");
 }
 
 function isShown(node) {
@@ -37,11 +43,18 @@ function tidy(text) {
 
 function nameOf(node) {
 	const ids = node.getAttribute("aria-labelledby");
-	if (ids) return tidy(ids.split(/\s+/).map((id) => document.getElementById(id)?.textContent).join(" "));
+	if (ids)
+		return tidy(
+			ids
+				.split(/\s+/)
+				.map((id) => document.getElementById(id)?.textContent)
+				.join(" "),
+		);
 	const named = tidy(node.getAttribute("aria-label"));
 	if (named) return named;
 	if (node.labels?.length) return tidy([...node.labels].map((label) => label.textContent).join(" "));
-	if (node.matches("button, a, summary, h1, h2, h3, h4, h5, h6, [role=button], [role=link]")) return tidy(node.textContent);
+	if (node.matches("button, a, summary, h1, h2, h3, h4, h5, h6, [role=button], [role=link]"))
+		return tidy(node.textContent);
 	return tidy(node.title || node.placeholder);
 }
 
@@ -78,7 +91,8 @@ function isInView(node) {
 function faultOf(part, wanted) {
 	const all = findAll(part);
 	const texts = all.map((node) => tidy(node.innerText).slice(-300));
-	if (wanted.count !== undefined) return all.length === wanted.count ? null : `there are ${all.length}: ${JSON.stringify(texts)}`;
+	if (wanted.count !== undefined)
+		return all.length === wanted.count ? null : `there are ${all.length}: ${JSON.stringify(texts)}`;
 	const node = all.at(-1);
 	if (!node) return "there is none";
 	const is = {

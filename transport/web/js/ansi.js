@@ -14,7 +14,8 @@ export function readAnsi(text) {
 	/** @type {Set<string>} */
 	const on = new Set();
 	let at = 0;
-	const push = (/** @type {string} */ part) => part && pieces.push({ text: lastWritten(part), style: [...on].join(" ") });
+	const push = (/** @type {string} */ part) =>
+		part && pieces.push({ text: lastWritten(part), style: [...on].join(" ") });
 	for (const found of text.matchAll(CODES)) {
 		push(text.slice(at, found.index));
 		at = found.index + found[0].length;

@@ -30,7 +30,8 @@ export class App {
 		this.client = null;
 		this.list = new ListView({
 			create: () => this.do("create"),
-			search: async (query) => (await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
+			search: async (query) =>
+				(await this.client?.api.json(`/api/search?q=${encodeURIComponent(query)}&limit=50`)).hits,
 			needs: (at, one, open) => this.client?.peeks?.draw(at, one.session_id, open),
 			organize: (id, what) => this.#act({ type: "organize", session_id: id, ...what }),
 			redraw: (archived) => {
@@ -59,7 +60,10 @@ export class App {
 		this.tabs = new BroadcastChannel("builderos.tabs");
 		this.tabs.onmessage = () => this.#signOut();
 		addEventListener("desk", () => this.do("desk"));
-		store.lost = () => this.shell.say("This browser stores nothing for this page. Messages that wait to be sent are lost if you close it.");
+		store.lost = () =>
+			this.shell.say(
+				"This browser stores nothing for this page. Messages that wait to be sent are lost if you close it.",
+			);
 	}
 
 	/** Begin with this browser's key, or ask for one. */
@@ -138,7 +142,10 @@ export class App {
 		if (!history.state?.sheet) closeDialogs();
 		const route = routeOf(location.hash);
 		if (route.view === "session" && isOwnId(route.id)) {
-			import("./doings.js").then(({ toAlias }) => toAlias(client, route.id), () => location.replace("#/"));
+			import("./doings.js").then(
+				({ toAlias }) => toAlias(client, route.id),
+				() => location.replace("#/"),
+			);
 			return;
 		}
 		if (route.view === "session") {
@@ -202,17 +209,29 @@ export class App {
 	#drawList(client) {
 		const ready = client.may("drive") && client.agents.length > 0;
 		const { list, known, loaded } = client.sessions;
-		this.list.update(list, { open: client.open?.id ?? null, reading: this.conversation?.reading ?? false, loaded, live: client.live, ready });
+		this.list.update(list, {
+			open: client.open?.id ?? null,
+			reading: this.conversation?.reading ?? false,
+			loaded,
+			live: client.live,
+			ready,
+		});
 		this.shell.pair.hidden = !client.may("admin");
 		this.start.update(client.may("drive") ? this.agents(client) : []);
-		this.#peek(client, list.filter((one) => one.state === "waiting" && one.session_id !== client.open?.id).map((one) => one.session_id));
+		this.#peek(
+			client,
+			list.filter((one) => one.state === "waiting" && one.session_id !== client.open?.id).map((one) => one.session_id),
+		);
 		const told = JSON.stringify([this.status, loaded, known.size > 0]);
 		if (told === this.told || !loaded || !this.asked) return;
 		this.told = told;
-		import("./views/welcome.js").then(({ welcomeView }) => {
-			this.greeting.replaceChildren(welcomeView(this.status, known.size));
-			this.list.welcome.replaceChildren(welcomeView(this.status, known.size, known.size > 0));
-		}, () => (this.told = ""));
+		import("./views/welcome.js").then(
+			({ welcomeView }) => {
+				this.greeting.replaceChildren(welcomeView(this.status, known.size));
+				this.list.welcome.replaceChildren(welcomeView(this.status, known.size, known.size > 0));
+			},
+			() => (this.told = ""),
+		);
 	}
 
 	/** Open previews of the sessions that wait for a person. @param {Client} client @param {string[]} ids */
@@ -226,7 +245,12 @@ export class App {
 
 	/** The agents, ready ones first. @param {Client} client */
 	agents({ agents }) {
-		const ready = new Map((Array.isArray(this.status?.agents) ? this.status.agents : []).map((/** @type {any} */ one) => [one.name, one.ready !== false]));
+		const ready = new Map(
+			(Array.isArray(this.status?.agents) ? this.status.agents : []).map((/** @type {any} */ one) => [
+				one.name,
+				one.ready !== false,
+			]),
+		);
 		return [...agents].sort((a, b) => Number(ready.get(b) ?? true) - Number(ready.get(a) ?? true));
 	}
 
@@ -252,7 +276,9 @@ export class App {
 		this.lagSince = behind ? this.lagSince || now : 0;
 		const told = behind && now - this.lagSince >= LAG_MS;
 		if (behind && !told) setTimeout(() => this.#draw("status"), LAG_MS);
-		this.shell.connection(connectionText({ live: client.live, behind: told ? behind : 0, networkSeen: navigator.onLine }));
+		this.shell.connection(
+			connectionText({ live: client.live, behind: told ? behind : 0, networkSeen: navigator.onLine }),
+		);
 	}
 
 	// ---- what the person does ----
@@ -314,7 +340,9 @@ export class App {
 	/** The server no longer accepts this key. @param {number} code */
 	#refused(code) {
 		const known = this.client?.known ?? false;
-		const gone = known ? "This device was removed, or its key was changed. Sign in again with a new link or key." : "This key is not valid.";
+		const gone = known
+			? "This device was removed, or its key was changed. Sign in again with a new link or key."
+			: "This key is not valid.";
 		this.#leave(code === 4403 ? "This key may not connect." : gone, true);
 	}
 

@@ -27,17 +27,26 @@
 		const who = await me();
 		if (!who) throw new Error("nobody is signed in");
 		const headers = { Authorization: `Bearer ${who.key}`, "Content-Type": "application/json" };
-		return fetch(path, { method: "POST", headers, body: JSON.stringify({ ...body, ...(path.includes("/requests/") ? { device_id: who.device } : {}) }) });
+		return fetch(path, {
+			method: "POST",
+			headers,
+			body: JSON.stringify({ ...body, ...(path.includes("/requests/") ? { device_id: who.device } : {}) }),
+		});
 	};
 
 	/** @param {any} data @param {string} what */
-	const report = (data, what) => ask("/api/notifications/seen", { alert_id: data.alert_id, what, channel: data.channel }).catch(() => {});
+	const report = (data, what) =>
+		ask("/api/notifications/seen", { alert_id: data.alert_id, what, channel: data.channel }).catch(() => {});
 
 	/** Show a card in place of the one with the same tag. @param {string} title @param {any} options */
 	const show = async (title, options) => {
 		const before = await here.registration.getNotifications({ tag: options.tag });
 		for (const one of before) one.close();
-		await here.registration.showNotification(title, { icon: "/icons/icon-192.png", ...options, silent: options.silent || (options.data.repeat && before.length > 0) });
+		await here.registration.showNotification(title, {
+			icon: "/icons/icon-192.png",
+			...options,
+			silent: options.silent || (options.data.repeat && before.length > 0),
+		});
 	};
 
 	/** @param {string} text */
@@ -50,7 +59,10 @@
 		}
 		const { title, navigate, app_badge: badge, ...rest } = told.notification;
 		const data = { ...told.data, navigate };
-		const actions = (data.buttons ?? []).map((/** @type {string} */ one) => ({ action: one, title: WORDS[one] ?? one }));
+		const actions = (data.buttons ?? []).map((/** @type {string} */ one) => ({
+			action: one,
+			title: WORDS[one] ?? one,
+		}));
 		await show(title, { ...rest, data, actions });
 		if (data.alert_id && !rest.silent) await report(data, "shown");
 		if (badge !== undefined) await here.navigator.setAppBadge?.(badge).catch(() => {});
@@ -69,7 +81,8 @@
 		} catch {
 			trouble = AWAY;
 		}
-		if (trouble) await show(card.title, { body: trouble, tag: card.tag, silent: true, data: { navigate: data.navigate } });
+		if (trouble)
+			await show(card.title, { body: trouble, tag: card.tag, silent: true, data: { navigate: data.navigate } });
 	};
 
 	/** @param {any} data */

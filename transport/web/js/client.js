@@ -137,7 +137,8 @@ export class Client {
 		if (frame.type === "session_changed") this.#sessionChanged(frame);
 		else if (frame.type === "attached") this.#attached(frame);
 		else if (frame.type === "detached") this.#detached(id);
-		else if (frame.type === "alert") frame.state === "settled" && this.#notified((push) => push.settled(this, frame.alert_id));
+		else if (frame.type === "alert")
+			frame.state === "settled" && this.#notified((push) => push.settled(this, frame.alert_id));
 		else if (frame.type === "accepted" || frame.type === "rejected") this.#answer(frame);
 		else if (frame.type === "error" && frame.seq === undefined) this.#error(frame);
 		else if (frame.type === "heartbeat") this.open?.heartbeat(frame);
@@ -231,7 +232,8 @@ export class Client {
 		return {
 			attach: async (id, message) => {
 				if (this.attached.has(id)) return true;
-				if (this.open?.id === id && !this.open.failure) return (await this.open.whenAttached()) && this.attached.has(id);
+				if (this.open?.id === id && !this.open.failure)
+					return (await this.open.whenAttached()) && this.attached.has(id);
 				const { agent, settings } = message;
 				return (await this.#ask(`attach ${id}`, this.attachFrame(id, { history: 0, agent, settings }))) !== null;
 			},

@@ -78,9 +78,18 @@ export function changesOf(input) {
 		return [{ path, lines: diffLines(input.old_string, input.new_string) }];
 	}
 	if (Array.isArray(input.edits)) {
-		return [{ path, lines: input.edits.flatMap((/** @type {any} */ one) => [line("@", "@@"), ...diffLines(String(one?.old_string ?? ""), String(one?.new_string ?? ""))]) }];
+		return [
+			{
+				path,
+				lines: input.edits.flatMap((/** @type {any} */ one) => [
+					line("@", "@@"),
+					...diffLines(String(one?.old_string ?? ""), String(one?.new_string ?? "")),
+				]),
+			},
+		];
 	}
-	if (Array.isArray(input.changes)) return input.changes.filter((/** @type {any} */ one) => typeof one?.diff === "string").map(changeOf);
+	if (Array.isArray(input.changes))
+		return input.changes.filter((/** @type {any} */ one) => typeof one?.diff === "string").map(changeOf);
 	if (path && typeof input.content === "string") return [{ path, lines: diffLines("", input.content) }];
 	return [];
 }

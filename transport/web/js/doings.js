@@ -15,13 +15,21 @@ import { palette as openPalette } from "./views/palette.js";
 /** @param {App} app @param {Client} client */
 export function create(app, client) {
 	if (app.list.create.disabled) return;
-	const folders = [...new Set(client.sessions.list.flatMap((one) => (one.workspace ? [one.workspace] : [])))].slice(0, 20);
+	const folders = [...new Set(client.sessions.list.flatMap((one) => (one.workspace ? [one.workspace] : [])))].slice(
+		0,
+		20,
+	);
 	newSession(client, app.agents(client), folders, (agent, settings) => app.make(`s-${randomHex(6)}`, agent, settings));
 }
 
 /** @param {App} app @param {Client} client */
 export function details(app, client) {
-	if (client.open) sessionDetails(client.open, (text) => app.shell.say(text), () => goTo("#/"));
+	if (client.open)
+		sessionDetails(
+			client.open,
+			(text) => app.shell.say(text),
+			() => goTo("#/"),
+		);
 }
 
 /** @param {App} app @param {Client} client */
@@ -79,5 +87,6 @@ export async function toAlias(client, id) {
 /** Sign out. Unsent messages would be lost, so ask first. @param {App} app @param {Client} client */
 export async function signOut(app, client) {
 	const waits = client.outbox.messages.length > 0;
-	if (!waits || (await confirmed("Messages that wait to be sent are lost if you sign out now.", "Sign out"))) app.signOut();
+	if (!waits || (await confirmed("Messages that wait to be sent are lost if you sign out now.", "Sign out")))
+		app.signOut();
 }

@@ -70,7 +70,11 @@ export function icon(name) {
  * @param {string} name @param {string} drawing @param {(event: Event) => void} act @param {string} [kind]
  */
 export function iconButton(name, drawing, act, kind = "") {
-	return el("button", { type: "button", class: `round ${kind}`, "aria-label": name, title: name, onclick: act }, icon(drawing));
+	return el(
+		"button",
+		{ type: "button", class: `round ${kind}`, "aria-label": name, title: name, onclick: act },
+		icon(drawing),
+	);
 }
 
 /** @param {string} label @param {(event: Event) => void} act @param {string} [kind] */
@@ -108,7 +112,12 @@ let styled;
 /** Load the styles of parts that are not in the first page. @returns {Promise<void>} */
 export function moreStyles() {
 	styled ??= new Promise((resolve) => {
-		const link = el("link", { rel: "stylesheet", href: "/css/more.css", onload: () => resolve(), onerror: () => resolve() });
+		const link = el("link", {
+			rel: "stylesheet",
+			href: "/css/more.css",
+			onload: () => resolve(),
+			onerror: () => resolve(),
+		});
 		document.head.append(link);
 	});
 	return styled;
@@ -158,7 +167,9 @@ export function lasted(ms) {
 	if (seconds < 60) return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${seconds} s`;
 	const two = (/** @type {number} */ part) => String(part).padStart(2, "0");
 	const minutes = Math.floor(seconds / 60);
-	return minutes < 60 ? `${minutes}:${two(seconds % 60)}` : `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
+	return minutes < 60
+		? `${minutes}:${two(seconds % 60)}`
+		: `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
 }
 
 /** @param {number} bytes */

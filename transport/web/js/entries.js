@@ -6,14 +6,42 @@ import { pointsOf } from "./pieces.js";
 export function userEntry(messageId, from, state) {
 	const { seq, turn_id: turn, content: text, timestamp: at, device_id: device, attachments, not_before: later } = from;
 	const files = attachments ?? [];
-	return { kind: "user", key: `m:${messageId}`, messageId, seq, place: seq, turn, text, at, device, files, state, later: later ?? null };
+	return {
+		kind: "user",
+		key: `m:${messageId}`,
+		messageId,
+		seq,
+		place: seq,
+		turn,
+		text,
+		at,
+		device,
+		files,
+		state,
+		later: later ?? null,
+	};
 }
 
 /** @param {any} from @returns {AnswerEntry} */
 export function answerEntry(from) {
 	const { seq, turn_id: turn, timestamp: at, cause } = from;
 	const lists = { parts: [], blocks: [], tools: [] };
-	return { kind: "answer", key: `t:${turn}`, seq, place: seq, turn, at, ...lists, status: "running", end: null, passing: "", html: null, cause: cause ?? "", changed: null, undo: "" };
+	return {
+		kind: "answer",
+		key: `t:${turn}`,
+		seq,
+		place: seq,
+		turn,
+		at,
+		...lists,
+		status: "running",
+		end: null,
+		passing: "",
+		html: null,
+		cause: cause ?? "",
+		changed: null,
+		undo: "",
+	};
 }
 
 /** @param {any} one @returns {AnswerEntry} */
@@ -23,7 +51,13 @@ export function pastAnswer(one) {
 	if (text) addBlock(made, { kind: "text", id: "", text, points: pointsOf(text), cuts: 0 });
 	const content = one.error?.content ?? "";
 	const code = one.error?.code ?? "";
-	return { ...made, past: true, status: one.status, end: { content, code, by: null, at: "", usage: {}, resetsAt: "", ways: [] }, html: one.html ?? null };
+	return {
+		...made,
+		past: true,
+		status: one.status,
+		end: { content, code, by: null, at: "", usage: {}, resetsAt: "", ways: [] },
+		html: one.html ?? null,
+	};
 }
 
 /** @param {AnswerEntry} answer @param {Block} block */
@@ -56,7 +90,14 @@ export function startTool(answer, frame, printed) {
 export function finishTool(answer, frame) {
 	const tool = answer.tools.find((one) => one.id === frame.tool_id);
 	if (!tool) return;
-	Object.assign(tool, { output: frame.output, isError: frame.is_error, ms: frame.duration_ms, outputBlob: frame.blob?.url, diff: frame.diff, pictures: frame.pictures });
+	Object.assign(tool, {
+		output: frame.output,
+		isError: frame.is_error,
+		ms: frame.duration_ms,
+		outputBlob: frame.blob?.url,
+		diff: frame.diff,
+		pictures: frame.pictures,
+	});
 }
 
 /** The call that a request is about: the newest unfinished one with this tool and input. @param {AnswerEntry | undefined} answer @param {Frame} frame */
@@ -64,7 +105,9 @@ export function askedTool(answer, frame) {
 	if (!answer) return undefined;
 	const input = JSON.stringify(frame.input);
 	return answer.tools.findLast(
-		(one) => one.output === undefined && (frame.tool_id ? one.id === frame.tool_id : one.name === frame.tool && JSON.stringify(one.input) === input),
+		(one) =>
+			one.output === undefined &&
+			(frame.tool_id ? one.id === frame.tool_id : one.name === frame.tool && JSON.stringify(one.input) === input),
 	);
 }
 
@@ -72,6 +115,13 @@ export function askedTool(answer, frame) {
 export function asked(frame) {
 	const { request_id: id, tool, input, options, questions, kind, title, grant, modes, diff, editable } = frame;
 	const list = Array.isArray(questions) && questions.length ? questions : null;
-	const more = { kind: kind ?? "", title: title ?? "", grant: grant ?? "", modes: modes ?? [], diff: diff ?? [], editable: editable ?? [] };
+	const more = {
+		kind: kind ?? "",
+		title: title ?? "",
+		grant: grant ?? "",
+		modes: modes ?? [],
+		diff: diff ?? [],
+		editable: editable ?? [],
+	};
 	return { id, tool, input, options: options ?? [], questions: list, ...more };
 }

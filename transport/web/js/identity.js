@@ -48,7 +48,12 @@ export function randomHex(bytes) {
 function flavour() {
 	const agent = navigator.userAgent;
 	const kinds = ["iPhone", "iPad", "Android", "Macintosh", "Windows", "Linux"];
-	const browsers = [["Edg/", "edge"], ["Firefox/", "firefox"], ["Chrom", "chrome"], ["Safari/", "safari"]];
+	const browsers = [
+		["Edg/", "edge"],
+		["Firefox/", "firefox"],
+		["Chrom", "chrome"],
+		["Safari/", "safari"],
+	];
 	const kind = (kinds.find((one) => agent.includes(one)) ?? "web").toLowerCase().replace("macintosh", "mac");
 	const browser = browsers.find(([mark]) => agent.includes(mark ?? ""))?.[1] ?? "web";
 	return `${kind}-${browser}`;

@@ -250,9 +250,24 @@ export class Journal extends Timeline {
 		this.pending.delete(id);
 		if (decision === "allow_session" && request?.grant) this.#granted({ grant: request.grant, by_device: by, at });
 		const said = Object.entries(answers ?? {}).map(([question, answer]) => `${question} ${answer}`);
-		const text = request?.call ? said.join("\n") : [request?.title || request?.tool || "", ...said].filter(Boolean).join("\n");
+		const text = request?.call
+			? said.join("\n")
+			: [request?.title || request?.tool || "", ...said].filter(Boolean).join("\n");
 		/** @type {Line} */
-		const line = { kind: "line", key: `l:${seq}`, seq, place: seq, turn, at, tone: decision, decision, by: by ?? "", note: note ?? "", grant: request?.grant ?? "", text };
+		const line = {
+			kind: "line",
+			key: `l:${seq}`,
+			seq,
+			place: seq,
+			turn,
+			at,
+			tone: decision,
+			decision,
+			by: by ?? "",
+			note: note ?? "",
+			grant: request?.grant ?? "",
+			text,
+		};
 		if (request?.call) {
 			request.call.line = line;
 			this.#touch(turn);
@@ -295,7 +310,17 @@ export class Journal extends Timeline {
 			return;
 		}
 		const none = { decision: "", by: "", note: "", grant: "" };
-		this.#line({ kind: "line", key: `l:${seq}`, seq, place: seq, turn, at, tone: "notice", text: noticeText(frame), ...none });
+		this.#line({
+			kind: "line",
+			key: `l:${seq}`,
+			seq,
+			place: seq,
+			turn,
+			at,
+			tone: "notice",
+			text: noticeText(frame),
+			...none,
+		});
 	}
 
 	/** A line belongs to its turn, in the order in which it came. Without a turn it is an entry. @param {Line} line */
@@ -318,7 +343,13 @@ export class Journal extends Timeline {
 	/** @param {any} kept */
 	static fromKept(kept) {
 		const journal = new Journal(kept.id);
-		Object.assign(journal, { agent: kept.agent, title: kept.title, epoch: kept.epoch, readSeq: kept.readSeq, settings: kept.settings ?? {} });
+		Object.assign(journal, {
+			agent: kept.agent,
+			title: kept.title,
+			epoch: kept.epoch,
+			readSeq: kept.readSeq,
+			settings: kept.settings ?? {},
+		});
 		journal.names = new Map(kept.names);
 		journal.ranges = kept.ranges;
 		for (const entry of kept.entries) journal.insert(entry);

@@ -14,7 +14,12 @@ export function listenForKeys(acts) {
 			return;
 		}
 		const at = /** @type {HTMLElement | null} */ (event.target);
-		if (event.metaKey || event.ctrlKey || at?.closest("input, textarea, select, dialog, [role=alertdialog], [role=tree]")) return;
+		if (
+			event.metaKey ||
+			event.ctrlKey ||
+			at?.closest("input, textarea, select, dialog, [role=alertdialog], [role=tree]")
+		)
+			return;
 		const act = letters[event.key];
 		if (!act) return;
 		event.preventDefault();

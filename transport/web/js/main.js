@@ -30,18 +30,21 @@ if (secret?.kind === "pair") {
 }
 
 // Not among the first files: a phone has no keyboard.
-import("./keys.js").then(({ listenForKeys }) => listenForKeys({
-	palette: () => app.do("palette"),
-	create: () => app.do("create"),
-	search: () => app.list.query.focus(),
-	write: () => app.conversation?.composer.text.focus(),
-	next: () => app.conversation?.log.step(1),
-	previous: () => app.conversation?.log.step(-1),
-	help: () => app.do("shortcuts"),
-}));
+import("./keys.js").then(({ listenForKeys }) =>
+	listenForKeys({
+		palette: () => app.do("palette"),
+		create: () => app.do("create"),
+		search: () => app.list.query.focus(),
+		write: () => app.conversation?.composer.text.focus(),
+		next: () => app.conversation?.log.step(1),
+		previous: () => app.conversation?.log.step(-1),
+		help: () => app.do("shortcuts"),
+	}),
+);
 
 document.addEventListener("visibilitychange", () => app.visible(document.visibilityState === "visible"));
-for (const name of ["pointerdown", "keydown", "wheel", "touchmove"]) addEventListener(name, () => app.client?.used(), { capture: true, passive: true });
+for (const name of ["pointerdown", "keydown", "wheel", "touchmove"])
+	addEventListener(name, () => app.client?.used(), { capture: true, passive: true });
 window.addEventListener("pageshow", (event) => event.persisted && app.wake());
 window.addEventListener("pagehide", () => app.visible(false));
 window.addEventListener("online", () => app.wake());
@@ -49,7 +52,8 @@ window.addEventListener("offline", () => app.networkGone());
 window.addEventListener("hashchange", () => {
 	const late = takeSecret();
 	if (late?.kind === "key") app.tryToSignIn(late.secret);
-	else if (late) redeem(late.secret).then((told) => ("key" in told ? app.signIn(told.key) : app.shell.say(told.trouble)));
+	else if (late)
+		redeem(late.secret).then((told) => ("key" in told ? app.signIn(told.key) : app.shell.say(told.trouble)));
 	else app.route();
 });
 

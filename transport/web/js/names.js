@@ -12,7 +12,13 @@ export function agentName(name) {
 }
 
 /** @type {Record<string, string>} */
-const NAMES = { ask: "Ask first", edits: "Edit without asking", plan: "Plan only", auto: "Agent decides", bypass: "Never ask" };
+const NAMES = {
+	ask: "Ask first",
+	edits: "Edit without asking",
+	plan: "Plan only",
+	auto: "Agent decides",
+	bypass: "Never ask",
+};
 
 /** @param {Mode} mode */
 export function modeName(mode) {

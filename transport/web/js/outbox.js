@@ -89,7 +89,9 @@ export class Outbox {
 		const ids = new Set(kept.map((one) => one.message_id));
 		const lost = this.messages.filter((one) => !ids.has(one.message_id) && !this.gone.has(one.message_id));
 		for (const one of lost) if (this.store.lasts) await this.store.restoreWaiting(one);
-		this.messages = [...kept, ...lost].filter((one) => !this.gone.has(one.message_id)).sort((a, b) => (a.n ?? 0) - (b.n ?? 0));
+		this.messages = [...kept, ...lost]
+			.filter((one) => !this.gone.has(one.message_id))
+			.sort((a, b) => (a.n ?? 0) - (b.n ?? 0));
 		for (const one of this.messages) before.add(one.session_id);
 		for (const id of before) this.changed(id);
 	}

@@ -46,7 +46,9 @@ export class Peeks {
 			delete at.dataset.request;
 			return;
 		}
-		drawNeeds(at, peek, (request, decision) => this.client.connection.send({ type: "decide", session_id: id, request_id: request.id, decision }));
+		drawNeeds(at, peek, (request, decision) =>
+			this.client.connection.send({ type: "decide", session_id: id, request_id: request.id, decision }),
+		);
 	}
 
 	/** The connection is new: nothing is attached. */

@@ -37,7 +37,9 @@ export function takePiece(answer, frame) {
 	const is = (/** @type {Part | undefined} */ one) => one?.kind === kind && one.id === frame.block;
 	const last = answer.parts.at(-1);
 	const found = is(last) ? last : answer.parts.find(is);
-	const block = /** @type {Block} */ (found ?? addBlock(answer, { kind, id: frame.block, text: "", points: 0, cuts: 0 }));
+	const block = /** @type {Block} */ (
+		found ?? addBlock(answer, { kind, id: frame.block, text: "", points: 0, cuts: 0 })
+	);
 	if (frame.offset !== block.points) {
 		block.text = firstPoints(block.text, frame.offset);
 		block.cuts += 1;
@@ -66,6 +68,7 @@ export function lineText(line, nameOf) {
 	if (!line.decision) return line.note ? [line.text, line.note] : [line.text];
 	const words = { deny: "Denied", cancelled: "Cancelled" };
 	const word = words[/** @type {"deny"} */ (line.decision)] ?? "Allowed";
-	const lasting = line.decision !== "allow_session" ? "" : line.grant ? `for this session: ${line.grant}` : "for this session";
+	const lasting =
+		line.decision !== "allow_session" ? "" : line.grant ? `for this session: ${line.grant}` : "for this session";
 	return [`${word}${line.by ? ` by ${nameOf(line.by)}` : ""}`, ...[line.text, lasting, line.note].filter(Boolean)];
 }

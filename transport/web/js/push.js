@@ -3,7 +3,8 @@
 import { deviceId, recall, remember } from "./identity.js";
 
 /** Texts for a browser that cannot be notified. */
-export const HOME_SCREEN = "On an iPhone or iPad, add this page to the Home Screen first: press Share, then Add to Home Screen, and open it there.";
+export const HOME_SCREEN =
+	"On an iPhone or iPad, add this page to the Home Screen first: press Share, then Add to Home Screen, and open it there.";
 const INSECURE = "Notifications need HTTPS. Open this page by an address that begins with https://.";
 const UNKNOWN = "This browser can't be notified.";
 const DENIED = "Notifications are blocked for this page. Allow them in the browser's settings for it.";
@@ -13,7 +14,9 @@ const NO_PACKAGES = "The server lacks the packages for notifications. Run make i
 export function obstacle() {
 	if (!isSecureContext) return INSECURE;
 	if (!("PushManager" in window && "Notification" in window && "serviceWorker" in navigator)) {
-		return /iPhone|iPad|Macintosh.*Mobile/.test(navigator.userAgent) && !(/** @type {any} */ (navigator).standalone) ? HOME_SCREEN : UNKNOWN;
+		return /iPhone|iPad|Macintosh.*Mobile/.test(navigator.userAgent) && !(/** @type {any} */ (navigator).standalone)
+			? HOME_SCREEN
+			: UNKNOWN;
 	}
 	return Notification.permission === "denied" ? DENIED : "";
 }
@@ -41,7 +44,10 @@ async function subscribe(client, key) {
 /** The server's key of a subscription. @param {PushSubscription} found */
 function told(found) {
 	const bytes = new Uint8Array(found.options?.applicationServerKey ?? new ArrayBuffer(0));
-	return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+	return btoa(String.fromCharCode(...bytes))
+		.replace(/\+/g, "-")
+		.replace(/\//g, "_")
+		.replace(/=+$/, "");
 }
 
 /** Ask the person, then subscribe. Call it in a user gesture. @param {Client} client */

@@ -10,7 +10,9 @@ export function routeOf(hash) {
 
 /** Whether a session's id has the form of the iOS app's own. @param {string} id */
 export function isOwnId(id) {
-	return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-(claude|codex)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id);
+	return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}-(claude|codex)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(
+		id,
+	);
 }
 
 /** Take a secret out of the address: a key, or a code for one. @returns {{kind: "key" | "pair", secret: string} | null} */

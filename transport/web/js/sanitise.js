@@ -9,7 +9,11 @@ const TAGS = new Set(
 );
 
 /** Left out with their content. The text inside any other unknown element stays. */
-const DROPPED = new Set("script style template iframe object embed noscript svg math form textarea select button title link meta base".split(" "));
+const DROPPED = new Set(
+	"script style template iframe object embed noscript svg math form textarea select button title link meta base".split(
+		" ",
+	),
+);
 
 /** @type {Record<string, (value: string) => boolean>} */
 const ATTRIBUTES = {
@@ -28,7 +32,8 @@ export function safeBlocks(html) {
 	/** @type {Map<string, DocumentFragment>} */
 	const found = new Map();
 	for (const child of [...read.body.childNodes]) {
-		const name = child.nodeType === Node.ELEMENT_NODE ? /** @type {Element} */ (child).getAttribute("data-block") : null;
+		const name =
+			child.nodeType === Node.ELEMENT_NODE ? /** @type {Element} */ (child).getAttribute("data-block") : null;
 		const made = found.get(name ?? "") ?? document.createDocumentFragment();
 		found.set(name ?? "", made);
 		if (name === null) copyNode(child, made);

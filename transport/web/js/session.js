@@ -30,7 +30,10 @@ export class OpenSession {
 		this.goal = 0;
 		/** Why this session cannot be shown; "" if it can. */
 		this.failure = "";
-		this.draft = new Draft(id, (content) => client.may("drive") && client.connection.send({ type: "draft", session_id: id, content }));
+		this.draft = new Draft(
+			id,
+			(content) => client.may("drive") && client.connection.send({ type: "draft", session_id: id, content }),
+		);
 		/** @type {((ok: boolean) => void)[]} */
 		this.waiters = [];
 		this.asking = false;
@@ -72,7 +75,9 @@ export class OpenSession {
 		this.failure = "";
 		const after = this.caughtUp ? this.journal.position : null;
 		const { agent, settings } = this.making;
-		this.client.connection.send(this.client.attachFrame(this.id, { agent, settings, history: HISTORY, ...(after ? { after } : {}) }));
+		this.client.connection.send(
+			this.client.attachFrame(this.id, { agent, settings, history: HISTORY, ...(after ? { after } : {}) }),
+		);
 	}
 
 	/** @returns {Promise<boolean>} */
@@ -196,7 +201,9 @@ export class OpenSession {
 
 	/** Fetch the rendered form of finished answers that came as plain text. */
 	async fetchRendered() {
-		const plain = this.journal.entries.filter((one) => one.kind === "answer" && one.status !== "running" && one.html === null);
+		const plain = this.journal.entries.filter(
+			(one) => one.kind === "answer" && one.status !== "running" && one.html === null,
+		);
 		const [first, last] = [plain[0], plain.at(-1)];
 		if (!first || !last) return;
 		const limit = Math.min(500, 2 * (this.journal.indexOf(last.place) - this.journal.indexOf(first.place)) + 1);
@@ -232,7 +239,10 @@ export class OpenSession {
 	/** @param {{before?: number, after?: number}} where */
 	async #load({ before, after }) {
 		try {
-			const page = await this.#page({ limit: PAGE, ...(before === undefined ? { after_seq: after ?? 0 } : { before_seq: before }) });
+			const page = await this.#page({
+				limit: PAGE,
+				...(before === undefined ? { after_seq: after ?? 0 } : { before_seq: before }),
+			});
 			if (!page) return false;
 			const more = before === undefined ? page.next_after !== null : page.next_before !== null;
 			this.journal.page(page.messages, { before, after, more });
@@ -247,7 +257,9 @@ export class OpenSession {
 	async around(seq) {
 		let event;
 		try {
-			event = (await this.client.api.json(`/api/sessions/${encodeURIComponent(this.id)}/events?after_seq=${seq - 1}&limit=1`)).events[0];
+			event = (
+				await this.client.api.json(`/api/sessions/${encodeURIComponent(this.id)}/events?after_seq=${seq - 1}&limit=1`)
+			).events[0];
 		} catch {
 			return null;
 		}
@@ -301,13 +313,19 @@ export class OpenSession {
 		const { seq } = this.journal;
 		if (!this.caughtUp || seq <= this.readTold || !this.client.may("approve")) return;
 		this.readTold = seq;
-		this.#once("read", READ_AFTER_MS, () => this.client.connection.send({ type: "mark_read", session_id: this.id, seq: this.readTold }));
+		this.#once("read", READ_AFTER_MS, () =>
+			this.client.connection.send({ type: "mark_read", session_id: this.id, seq: this.readTold }),
+		);
 	}
 
 	/** A person is about to write: the agent's program may start now. */
 	warm() {
 		const now = performance.now();
-		if (this.#warmable && now >= this.warmAgainAt && this.client.connection.send({ type: "warm", session_id: this.id })) {
+		if (
+			this.#warmable &&
+			now >= this.warmAgainAt &&
+			this.client.connection.send({ type: "warm", session_id: this.id })
+		) {
 			this.warmAgainAt = now + WARM_AGAIN_MS;
 		}
 	}

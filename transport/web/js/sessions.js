@@ -7,7 +7,10 @@ const MOST = 500;
 const KEEP_EVERY_MS = 500;
 
 /** The fields of an entry. A frame may have more. */
-const TOLD = "session_id agent_type title state head_seq last_activity unread pending workspace settings plan pinned archived background held where machine".split(" ");
+const TOLD =
+	"session_id agent_type title state head_seq last_activity unread pending workspace settings plan pinned archived background held where machine".split(
+		" ",
+	);
 
 export class Sessions {
 	/** @param {Store} store @param {() => void} changed */
@@ -92,7 +95,19 @@ export class Sessions {
 		const { session_id, agent_type, title, state, head_seq, type, content, timestamp, settings, pending } = frame;
 		const workspace = settings?.workspace ?? known?.workspace;
 		const last_activity = known?.last_activity ?? timestamp;
-		this.update({ type, content, timestamp, session_id, agent_type, title, state, head_seq, workspace, last_activity, pending: pending.length });
+		this.update({
+			type,
+			content,
+			timestamp,
+			session_id,
+			agent_type,
+			title,
+			state,
+			head_seq,
+			workspace,
+			last_activity,
+			pending: pending.length,
+		});
 	}
 
 	/** @param {string} id */

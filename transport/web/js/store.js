@@ -82,7 +82,10 @@ export class Store {
 
 	/** @param {string} name @returns {Promise<any>} */
 	get(name) {
-		return this.#with((at) => done(at("kept", "readonly").get(name)), () => this.kept.get(name));
+		return this.#with(
+			(at) => done(at("kept", "readonly").get(name)),
+			() => this.kept.get(name),
+		);
 	}
 
 	/** @param {string} name @param {any} value */
@@ -105,12 +108,18 @@ export class Store {
 
 	/** @param {string} name */
 	async drop(name) {
-		await this.#with((at) => done(at("kept").delete(name)), () => void this.kept.delete(name));
+		await this.#with(
+			(at) => done(at("kept").delete(name)),
+			() => void this.kept.delete(name),
+		);
 	}
 
 	/** All waiting messages, in the order in which they were written. @returns {Promise<OutMessage[]>} */
 	waiting() {
-		return this.#with((at) => done(at("outbox", "readonly").getAll()), () => [...this.outbox.values()]);
+		return this.#with(
+			(at) => done(at("outbox", "readonly").getAll()),
+			() => [...this.outbox.values()],
+		);
 	}
 
 	/** Add a message, or put back a changed one if it is still there. @param {OutMessage} message */
@@ -138,13 +147,19 @@ export class Store {
 	/** @param {number} n */
 	async dropWaiting(n) {
 		this.outbox.delete(n);
-		await this.#with((at) => done(at("outbox").delete(n)), () => undefined);
+		await this.#with(
+			(at) => done(at("outbox").delete(n)),
+			() => undefined,
+		);
 	}
 
 	/** Delete what was read ("kept"), or what was not sent ("outbox"). @param {"kept" | "outbox"} what */
 	async clear(what) {
 		this.age += 1;
 		this[what].clear();
-		await this.#with((at) => done(at(what).clear()), () => undefined);
+		await this.#with(
+			(at) => done(at(what).clear()),
+			() => undefined,
+		);
 	}
 }

@@ -58,14 +58,20 @@ export class Timeline {
 
 	/** @param {Entry} entry */
 	insert(entry) {
-		if (entry.kind === "user" ? this.byMessage.has(entry.messageId) : entry.kind === "answer" && this.byTurn.has(entry.turn)) return;
+		if (
+			entry.kind === "user"
+				? this.byMessage.has(entry.messageId)
+				: entry.kind === "answer" && this.byTurn.has(entry.turn)
+		)
+			return;
 		if (entry.kind === "user") this.byMessage.set(entry.messageId, entry);
 		if (entry.kind === "answer") {
 			this.byTurn.set(entry.turn, entry);
 			entry.html ??= this.rendered.get(entry.turn) ?? null;
 		}
 		this.#put(entry);
-		if (entry.kind === "answer") for (const one of this.byMessage.values()) if (one.turn === entry.turn) this.replace(one);
+		if (entry.kind === "answer")
+			for (const one of this.byMessage.values()) if (one.turn === entry.turn) this.replace(one);
 		this.dirty.add(entry.key);
 	}
 
@@ -113,7 +119,9 @@ export class Timeline {
 		const joined = this.ranges.filter((one) => !apart.includes(one));
 		const starts = joined.map(([start]) => start);
 		const ends = joined.map(([, end]) => end);
-		this.ranges = [...apart, /** @type {[number, number]} */ ([Math.min(from, ...starts), Math.max(to, ...ends)])].sort((a, b) => a[0] - b[0]);
+		this.ranges = [...apart, /** @type {[number, number]} */ ([Math.min(from, ...starts), Math.max(to, ...ends)])].sort(
+			(a, b) => a[0] - b[0],
+		);
 	}
 
 	/** The known part that contains a place, or the next one. @param {number} place @returns {[number, number]} */

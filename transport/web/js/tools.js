@@ -102,7 +102,10 @@ export function commandOf(input) {
 /** @param {any} input @param {string | undefined} workspace */
 function paths(input, workspace) {
 	const changes = Array.isArray(input?.changes) ? input.changes : [];
-	const all = [input?.file_path ?? input?.notebook_path ?? input?.path, ...changes.map((/** @type {any} */ one) => one?.path)].filter(Boolean);
+	const all = [
+		input?.file_path ?? input?.notebook_path ?? input?.path,
+		...changes.map((/** @type {any} */ one) => one?.path),
+	].filter(Boolean);
 	const more = all.length > 1 ? ` and ${all.length - 1} more` : "";
 	return all.length ? relative(all[0], workspace) + more : "";
 }
@@ -156,7 +159,9 @@ export function inputText(value) {
 export function filesOf({ input, diff }, workspace) {
 	const changes = Array.isArray(input?.changes) ? input.changes : [];
 	const named = [...(diff ?? []), ...changes].map((/** @type {any} */ one) => one?.path);
-	const all = [input?.file_path ?? input?.notebook_path ?? input?.path, ...named].filter((one) => typeof one === "string");
+	const all = [input?.file_path ?? input?.notebook_path ?? input?.path, ...named].filter(
+		(one) => typeof one === "string",
+	);
 	const inside = all.map((one) => relative(one, workspace)).filter((one) => one && !one.startsWith("/"));
 	return [...new Set(inside)];
 }

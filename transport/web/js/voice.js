@@ -1,7 +1,8 @@
 // The browser's own speech recognition and voice. Loaded at first use.
 
 /** @type {any} */
-const Recognition = /** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition;
+const Recognition =
+	/** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition;
 
 /** Characters of one utterance: some voices fall silent in a longer one. */
 const UTTERANCE = 1500;
@@ -24,7 +25,8 @@ export function listen({ heard, ended }) {
 	};
 	made.onerror = (/** @type {any} */ event) => {
 		if (event.error === "not-allowed") trouble = "The browser may not use the microphone.";
-		else if (event.error !== "aborted" && event.error !== "no-speech") trouble = `Dictation does not work here (${event.error}).`;
+		else if (event.error !== "aborted" && event.error !== "no-speech")
+			trouble = `Dictation does not work here (${event.error}).`;
 	};
 	made.onend = () => ended(trouble);
 	made.start();

@@ -42,5 +42,18 @@ function undone(journal, { undo_id: id, files = [], conflicts = [], seq, timesta
 	}
 	const text = `${back ? "Changes restored" : "Changes undone"}: ${filesText(files.length)}`;
 	const note = conflicts.length ? `Left alone, since they were changed in the same place: ${someOf(conflicts)}` : "";
-	journal.insert({ kind: "line", key: `l:${seq}`, seq, place: seq, turn: null, at, tone: "notice", text, note, decision: "", by: "", grant: "" });
+	journal.insert({
+		kind: "line",
+		key: `l:${seq}`,
+		seq,
+		place: seq,
+		turn: null,
+		at,
+		tone: "notice",
+		text,
+		note,
+		decision: "",
+		by: "",
+		grant: "",
+	});
 }

@@ -12,7 +12,11 @@ export function form(request, { decide }) {
 	const made = el(
 		"form.questions",
 		...fields.map((one) => one.node),
-		el("div.choice", el("button.primary", "Answer"), button("Deny", () => decide(request, "deny", {}), "danger")),
+		el(
+			"div.choice",
+			el("button.primary", "Answer"),
+			button("Deny", () => decide(request, "deny", {}), "danger"),
+		),
 	);
 	made.onsubmit = (event) => {
 		event.preventDefault();
@@ -47,7 +51,12 @@ function question(asked, name) {
 export function trust(request, { decide, mayDrive }) {
 	const { folder, runs, more = 0 } = request.input ?? {};
 	const rows = (Array.isArray(runs) ? runs : []).map((one) =>
-		el("li", el("b", `${one?.kind ?? ""} ${one?.name ?? ""}`), el("small", ` (${one?.from ?? "the folder"})`), ...(one?.command ? [": ", el("code", String(one.command))] : [])),
+		el(
+			"li",
+			el("b", `${one?.kind ?? ""} ${one?.name ?? ""}`),
+			el("small", ` (${one?.from ?? "the folder"})`),
+			...(one?.command ? [": ", el("code", String(one.command))] : []),
+		),
 	);
 	if (more) rows.push(el("li", `and ${more} more, which are not listed`));
 	const told = [
@@ -69,9 +78,13 @@ export function trust(request, { decide, mayDrive }) {
 /** "Approve and switch": the modes in which this question may continue. @param {Asked} request @param {By} by @returns {HTMLElement[]} */
 export function modes(request, { decide, offer }) {
 	const known = offer?.modes ?? [];
-	const wanted = request.modes.length ? known.filter((one) => request.modes.includes(one.id)) : known.filter((one) => one.kind === "edits" || one.kind === "ask");
+	const wanted = request.modes.length
+		? known.filter((one) => request.modes.includes(one.id))
+		: known.filter((one) => one.kind === "edits" || one.kind === "ask");
 	if (!wanted.length) return [];
-	const choice = wanted.map((one) => button(`Allow and switch to ${modeName(one)}`, () => decide(request, "allow", { mode: one.id }), "quiet"));
+	const choice = wanted.map((one) =>
+		button(`Allow and switch to ${modeName(one)}`, () => decide(request, "allow", { mode: one.id }), "quiet"),
+	);
 	return [el("div.choice", ...choice)];
 }
 

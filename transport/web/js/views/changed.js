@@ -11,8 +11,16 @@ export function drawChanged(at, entry, acts) {
 	const version = JSON.stringify([changed, undo, mayUndo]);
 	if (at.dataset.version === version) return;
 	at.dataset.version = version;
-	const act = () => acts.open(() => import("./undo.js"), (part, session) => part.undo(session, entry, acts.say));
-	const view = () => acts.open(() => import("./changes.js"), (part, session) => part.showChanges(session, entry.turn));
+	const act = () =>
+		acts.open(
+			() => import("./undo.js"),
+			(part, session) => part.undo(session, entry, acts.say),
+		);
+	const view = () =>
+		acts.open(
+			() => import("./changes.js"),
+			(part, session) => part.showChanges(session, entry.turn),
+		);
 	const counts = `${filesText(changed.files)}, +${changed.added} −${changed.removed}`;
 	at.replaceChildren(
 		el("span.facts-line", undo ? `${counts} · undone` : counts),

@@ -35,7 +35,12 @@ class ChangesView {
 		this.beside.hidden = !matchMedia(WIDE).matches;
 		this.sum = el("p.hint", { role: "status" });
 		this.files = el("div");
-		this.node = el("div.changes", el("div.choice", ...(turn === null ? [] : [this.ofTurn, this.ofAll]), this.beside), this.sum, this.files);
+		this.node = el(
+			"div.changes",
+			el("div.choice", ...(turn === null ? [] : [this.ofTurn, this.ofAll]), this.beside),
+			this.sum,
+			this.files,
+		);
 		/** Functions that draw the content of the rows again. @type {(() => void)[]} */
 		this.fills = [];
 		/** The checkpoints that are compared; null: the present files. @type {{from: string | null, to: string | null}} */
@@ -91,7 +96,9 @@ class ChangesView {
 		this.fills = [];
 		const sum = (/** @type {"added" | "removed"} */ what) => files.reduce((all, one) => all + (one[what] ?? 0), 0);
 		const cut = truncated ? " There is more than is shown here." : "";
-		this.sum.textContent = files.length ? `${filesText(files.length)}, +${sum("added")} −${sum("removed")}.${cut}` : "No file differs.";
+		this.sum.textContent = files.length
+			? `${filesText(files.length)}, +${sum("added")} −${sum("removed")}.${cut}`
+			: "No file differs.";
 		let lines = 0;
 		const rows = files.map((file) => {
 			lines += (file.added ?? 0) + (file.removed ?? 0) + 8;
@@ -104,9 +111,17 @@ class ChangesView {
 	#row(file, open) {
 		const { path, old_path: from, status, added, removed, binary } = file;
 		const name = from && from !== path ? `${from} → ${path}` : path;
-		const facts = [status === "modified" ? "" : (status ?? ""), binary ? "binary" : `+${added ?? 0} −${removed ?? 0}`].filter(Boolean);
+		const facts = [
+			status === "modified" ? "" : (status ?? ""),
+			binary ? "binary" : `+${added ?? 0} −${removed ?? 0}`,
+		].filter(Boolean);
 		const body = el("div.changedbody");
-		const row = el("details.changedfile", { open }, el("summary", el("b", name), el("span.toolstate", facts.join(" · "))), body);
+		const row = el(
+			"details.changedfile",
+			{ open },
+			el("summary", el("b", name), el("span.toolstate", facts.join(" · "))),
+			body,
+		);
 		const fill = () => {
 			if (row.open && !body.firstChild) body.append(...this.#opener(file), ...this.#body(file, body));
 		};
@@ -141,7 +156,8 @@ class ChangesView {
 		if (!session.client.may("drive")) return drawPatch(patch, { split: this.split });
 		return drawPatch(patch, {
 			split: this.split,
-			choose: (line, row) => commentOn(session, file.path, line, row, line.sign === "-" ? null : () => this.#open(file, line.number)),
+			choose: (line, row) =>
+				commentOn(session, file.path, line, row, line.sign === "-" ? null : () => this.#open(file, line.number)),
 		});
 	}
 
@@ -153,8 +169,13 @@ class ChangesView {
 		const load = button("Show this file's changes", async () => {
 			load.disabled = true;
 			try {
-				const whole = (await this.#fetch(file.path)).files.find((/** @type {FileDiff} */ one) => one.path === file.path);
-				body.replaceChildren(...this.#opener(file), whole?.patch ? this.#patch(file, whole.patch) : el("p.hint", "These changes are too long to show here."));
+				const whole = (await this.#fetch(file.path)).files.find(
+					(/** @type {FileDiff} */ one) => one.path === file.path,
+				);
+				body.replaceChildren(
+					...this.#opener(file),
+					whole?.patch ? this.#patch(file, whole.patch) : el("p.hint", "These changes are too long to show here."),
+				);
 			} catch (error) {
 				load.disabled = false;
 				body.replaceChildren(el("p.hint", { role: "alert" }, wrong(error)), load);

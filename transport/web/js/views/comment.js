@@ -30,7 +30,12 @@ export function commentOn(session, path, line, row, openFile) {
 	const form = el(
 		"form.comment",
 		text,
-		el("div.choice", el("button.primary", "Add to message"), openFile && button("Open file here", openFile), button("Cancel", () => done(null))),
+		el(
+			"div.choice",
+			el("button.primary", "Add to message"),
+			openFile && button("Open file here", openFile),
+			button("Cancel", () => done(null)),
+		),
 	);
 	form.onsubmit = (event) => {
 		event.preventDefault();

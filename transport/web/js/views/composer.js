@@ -10,7 +10,8 @@ const MAX_TEXT_BYTES = 256 * 1024;
 /** Whether speech recognition works here. An installed app on iOS has the interface but refuses to listen. */
 const canHear =
 	window.isSecureContext &&
-	typeof (/** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition) === "function" &&
+	typeof (/** @type {any} */ (window).SpeechRecognition ?? /** @type {any} */ (window).webkitSpeechRecognition) ===
+		"function" &&
 	!(/** @type {any} */ (navigator).standalone);
 
 export class ComposerView {
@@ -36,14 +37,36 @@ export class ComposerView {
 		this.steer = button("Steer now", () => this.#send("steer"), "quiet");
 		this.steer.title = "Put this into the running turn";
 		this.go = iconButton("Send", "send", () => this.#send("queue"), "primary");
-		this.hint = el("p.hint", { hidden: true }, /Mac|iP(ad|hone)/.test(navigator.userAgent) ? "⌘ Enter sends." : "Ctrl Enter sends.");
+		this.hint = el(
+			"p.hint",
+			{ hidden: true },
+			/Mac|iP(ad|hone)/.test(navigator.userAgent) ? "⌘ Enter sends." : "Ctrl Enter sends.",
+		);
 		this.watching = el("p.hint", { hidden: true }, "View only: this device can't send messages.");
 		this.box = el(
 			"div.box",
 			this.text,
-			el("div.row", this.attach, this.picker, this.settings, canHear ? this.dictate : null, this.steer, this.stop, this.go),
+			el(
+				"div.row",
+				this.attach,
+				this.picker,
+				this.settings,
+				canHear ? this.dictate : null,
+				this.steer,
+				this.stop,
+				this.go,
+			),
 		);
-		this.node = el("form.composer", { "aria-label": "Write" }, this.waiting, this.offer, this.chips, this.box, this.hint, this.watching);
+		this.node = el(
+			"form.composer",
+			{ "aria-label": "Write" },
+			this.waiting,
+			this.offer,
+			this.chips,
+			this.box,
+			this.hint,
+			this.watching,
+		);
 		this.#listen();
 	}
 
@@ -156,8 +179,16 @@ export class ComposerView {
 		};
 		this.offer.replaceChildren(
 			el("span", el("small", "Another device is writing: "), text.slice(0, 200)),
-			button("Use it", take(() => draft.accept()), "quiet"),
-			iconButton("Keep mine", "close", take(() => draft.decline())),
+			button(
+				"Use it",
+				take(() => draft.accept()),
+				"quiet",
+			),
+			iconButton(
+				"Keep mine",
+				"close",
+				take(() => draft.decline()),
+			),
 		);
 	}
 

@@ -12,7 +12,8 @@ const ANNOUNCED = 400;
 function settingWords({ offer, settings }) {
 	if (!offer?.modes?.length && !offer?.models?.length) return "";
 	const usual = offer.models?.find((one) => one.default) ?? offer.models?.[0];
-	const model = offer.models?.find((one) => one.id === settings.model) ?? (settings.model ? { name: settings.model } : usual);
+	const model =
+		offer.models?.find((one) => one.id === settings.model) ?? (settings.model ? { name: settings.model } : usual);
 	const mode = modeOf(settings.permission_mode ?? offer.modes?.[0]?.id, offer);
 	return [mode, model?.name].filter(Boolean).join(" · ");
 }
@@ -42,7 +43,11 @@ export class ConversationView {
 		this.loading = new Set();
 		this.composer = new ComposerView(acts.say);
 		this.composer.sent = () => this.log.toNewest();
-		this.composer.choose = () => this.#open(() => import("./steering.js"), ({ steering }, session) => steering(session, this.composer));
+		this.composer.choose = () =>
+			this.#open(
+				() => import("./steering.js"),
+				({ steering }, session) => steering(session, this.composer),
+			);
 		this.extra = el("div.extra", { hidden: true });
 		this.node = el(
 			"section.conversation",
@@ -81,7 +86,10 @@ export class ConversationView {
 			},
 			sendNow: (id) => this.session?.act({ type: "send_now", message_id: id }),
 			mayFork: () => this.session?.journal.offer?.can?.includes("fork") ?? false,
-			forkAt: (entry) => this.#ways(({ fork, turnBefore }, session) => fork(session, turnBefore(session, entry), entry.text, this.acts.say)),
+			forkAt: (entry) =>
+				this.#ways(({ fork, turnBefore }, session) =>
+					fork(session, turnBefore(session, entry), entry.text, this.acts.say),
+				),
 			retryTurn: (entry) =>
 				this.#ways(({ again }, session) => {
 					again(session, entry);
@@ -92,9 +100,14 @@ export class ConversationView {
 			discard: (message) => this.client.outbox.remove(message),
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
 			keeps: () => this.client.store.lasts,
-			save: (url, name) => this.#open(() => import("./share.js"), ({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say)),
+			save: (url, name) =>
+				this.#open(
+					() => import("./share.js"),
+					({ saveFrom }) => saveFrom(this.client.api, url, name, this.acts.say),
+				),
 			fetch: async (url) => (await this.client.api.fetch(url)).blob(),
-			copy: async (text) => this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
+			copy: async (text) =>
+				this.acts.say((await copyText(text)) ? "Copied." : "The browser lets pages copy over HTTPS only."),
 			more: (entry) => this.#more(entry),
 			open: (part, use) => this.#open(part, use),
 			redraw: (key) => {
@@ -131,7 +144,10 @@ export class ConversationView {
 		if (!session || !this.client.may("drive")) return [];
 		const at = el("span.ways");
 		if (entry.end?.resetsAt || entry.end?.ways.length) {
-			import("./ways.js").then(({ ways }) => at.replaceChildren(...ways(session, entry, this.acts.say)), () => {});
+			import("./ways.js").then(
+				({ ways }) => at.replaceChildren(...ways(session, entry, this.acts.say)),
+				() => {},
+			);
 		}
 		if (session.journal.offer?.can?.includes("fork")) {
 			at.append(button("Fork", () => this.#ways(({ fork }, now) => fork(now, entry.turn, "", this.acts.say)), "quiet"));
@@ -180,9 +196,18 @@ export class ConversationView {
 		this.#note(session);
 		if (session.caughtUp || !client.live || !session.goal) this.log.update(client.outbox.of(session.id));
 		this.#load(journal);
-		if (this.elsewhere || client.sessions.known.get(session.id)?.where) import("./desk.js").then((part) => part.banner(this, session), () => {});
+		if (this.elsewhere || client.sessions.known.get(session.id)?.where)
+			import("./desk.js").then(
+				(part) => part.banner(this, session),
+				() => {},
+			);
 		const [mayDecide, mayDrive] = [client.may("approve"), client.may("drive")];
-		this.permission?.update([...journal.pending.values()], { agent: journal.agent, mayDecide, mayDrive, live: client.live });
+		this.permission?.update([...journal.pending.values()], {
+			agent: journal.agent,
+			mayDecide,
+			mayDrive,
+			live: client.live,
+		});
 		this.strip?.update(journal);
 		this.tasks?.update(journal.tasks);
 		this.plan?.update(journal.plan);
@@ -190,7 +215,12 @@ export class ConversationView {
 		this.extra.hidden = !journal.tasks.size && !journal.plan.length;
 		const can = journal.offer?.can;
 		const running = journal.turn !== null;
-		this.composer.update({ running, mayDrive, canSteer: !can || can.includes("steer"), setting: settingWords(journal) });
+		this.composer.update({
+			running,
+			mayDrive,
+			canSteer: !can || can.includes("steer"),
+			setting: settingWords(journal),
+		});
 		this.#announce();
 		this.#edge();
 		if (session.caughtUp) this.#go(session);
@@ -199,17 +229,25 @@ export class ConversationView {
 	/** Load a part that not every session has, once this one has it. @param {Journal} journal */
 	#load(journal) {
 		if (journal.running && !this.strip) {
-			this.#part("strip", import("./strip.js"), ({ StripView }) => this.node.prepend((this.strip = new StripView()).node));
+			this.#part("strip", import("./strip.js"), ({ StripView }) =>
+				this.node.prepend((this.strip = new StripView()).node),
+			);
 		}
 		if (journal.plan.length && !this.plan) {
 			this.#part("plan", import("./plan.js"), ({ PlanView }) => this.extra.prepend((this.plan = new PlanView()).node));
 		}
 		if (journal.tasks.size && !this.tasks) {
-			this.#part("tasks", import("./tasks.js"), ({ TasksView }) => this.extra.append((this.tasks = new TasksView((id) => this.session?.act({ type: "stop_task", task_id: id }))).node));
+			this.#part("tasks", import("./tasks.js"), ({ TasksView }) =>
+				this.extra.append(
+					(this.tasks = new TasksView((id) => this.session?.act({ type: "stop_task", task_id: id }))).node,
+				),
+			);
 		}
 		const last = journal.entries.at(-1);
 		if (!this.queue && last?.kind === "user" && last.state === "queued") {
-			this.#part("queue", import("./queue.js"), ({ QueueView }) => this.composer.node.prepend((this.queue = new QueueView()).node));
+			this.#part("queue", import("./queue.js"), ({ QueueView }) =>
+				this.composer.node.prepend((this.queue = new QueueView()).node),
+			);
 		}
 		if (journal.pending.size && !this.permission) {
 			this.#part("permission", import("./permission.js"), ({ PermissionView }) => {
@@ -277,9 +315,17 @@ export class ConversationView {
 		this.composer.node.hidden = Boolean(failure);
 		if (!failure || this.noted === failure + id) return;
 		this.noted = failure + id;
-		const choice = this.client.agents.map((name) => button(`Start a new session with ${agentName(name)}`, () => this.acts.create(id, name)));
+		const choice = this.client.agents.map((name) =>
+			button(`Start a new session with ${agentName(name)}`, () => this.acts.create(id, name)),
+		);
 		this.note.replaceChildren(
-			el("p", { role: "alert" }, failure === "unknown_session" ? "This session does not exist any more." : "This agent is not in the server's config."),
+			el(
+				"p",
+				{ role: "alert" },
+				failure === "unknown_session"
+					? "This session does not exist any more."
+					: "This agent is not in the server's config.",
+			),
 			this.client.may("drive") ? el("div.choice", ...choice) : "",
 		);
 	}
@@ -305,6 +351,8 @@ export class ConversationView {
 		this.turn = journal.turn;
 		if (!ended) return;
 		const words = ended.blocks.map((one) => one.text).join(" ");
-		this.acts.announce(`${agentName(journal.agent)}: ${words.slice(0, ANNOUNCED)} ${ended.status === "complete" ? "" : (ended.end?.content ?? "")}`);
+		this.acts.announce(
+			`${agentName(journal.agent)}: ${words.slice(0, ANNOUNCED)} ${ended.status === "complete" ? "" : (ended.end?.content ?? "")}`,
+		);
 	}
 }

@@ -24,21 +24,43 @@ export function newSession(client, agents, folders, create) {
 	const sorted = [...agents].sort((a, b) => Number(b === last) - Number(a === last));
 	const agent = el("select", { autofocus: true }, ...sorted.map((name) => el("option", { value: name }, name)));
 	const plain = { type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false" };
-	const workspace = el("input", { ...plain, placeholder: folders[0] ? `${folders[0]} (default)` : "~/code/trip (default)", list: "folders" });
+	const workspace = el("input", {
+		...plain,
+		placeholder: folders[0] ? `${folders[0]} (default)` : "~/code/trip (default)",
+		list: "folders",
+	});
 	const known = el("datalist", { id: "folders" }, ...folders.map((one) => el("option", { value: one })));
-	const browse = button("Browse", () => chooseFolder(client, workspace.value.trim().startsWith("/") ? workspace.value.trim() : "", (path) => (workspace.value = path)));
+	const browse = button("Browse", () =>
+		chooseFolder(
+			client,
+			workspace.value.trim().startsWith("/") ? workspace.value.trim() : "",
+			(path) => (workspace.value = path),
+		),
+	);
 	const worktree = el("input", { type: "checkbox" });
-	const apart = el("label.option", worktree, el("span", "In a git worktree of its own", el("small", "On a new branch, so that it disturbs no other session")));
+	const apart = el(
+		"label.option",
+		worktree,
+		el("span", "In a git worktree of its own", el("small", "On a new branch, so that it disturbs no other session")),
+	);
 	const more = el("div");
 	/** @type {{model: HTMLInputElement | HTMLSelectElement, mode: HTMLSelectElement | null}} */
 	let fields;
 	const draw = () => {
 		const { models = [], modes = [] } = offered(agent.value);
 		const model = models.length
-			? el("select", el("option", { value: "" }, "Default model"), ...models.map((one) => el("option", { value: one.id }, one.name ?? one.id)))
+			? el(
+					"select",
+					el("option", { value: "" }, "Default model"),
+					...models.map((one) => el("option", { value: one.id }, one.name ?? one.id)),
+				)
 			: el("input", { ...plain, placeholder: "Default model" });
 		const mode = modes.length
-			? el("select", el("option", { value: "" }, "The agent's default"), ...modes.map((one) => el("option", { value: one.id }, modeName(one))))
+			? el(
+					"select",
+					el("option", { value: "" }, "The agent's default"),
+					...modes.map((one) => el("option", { value: one.id }, modeName(one))),
+				)
 			: null;
 		fields = { model, mode };
 		more.replaceChildren(field("Model", model), ...(mode ? [field("Permission mode", mode)] : []));
@@ -48,7 +70,15 @@ export function newSession(client, agents, folders, create) {
 	const form = el(
 		"form",
 		field("Agent", agent),
-		el("details", el("summary", "Folder, model and mode"), el("div.inline", field("Workspace", workspace), browse), el("p.hint", "A folder on the computer that runs the server"), known, apart, more),
+		el(
+			"details",
+			el("summary", "Folder, model and mode"),
+			el("div.inline", field("Workspace", workspace), browse),
+			el("p.hint", "A folder on the computer that runs the server"),
+			known,
+			apart,
+			more,
+		),
 		el("div.choice", el("button.primary", "Create")),
 	);
 	const dialog = openDialog("New session", form);

@@ -8,10 +8,15 @@ import { confirmed, openDialog } from "./dialogs.js";
 const PAGE = 50;
 const TYPED_MS = 250;
 
-
 /** @param {Client} client @param {(text: string) => void} say */
 export function deskDialog(client, say) {
-	const query = el("input", { type: "search", "aria-label": "Search this computer", placeholder: "Search", autocomplete: "off", autofocus: true });
+	const query = el("input", {
+		type: "search",
+		"aria-label": "Search this computer",
+		placeholder: "Search",
+		autocomplete: "off",
+		autofocus: true,
+	});
 	const list = el("ul.desk", { "aria-label": "On this computer" });
 	const note = el("p.hint", { role: "status" }, "Looking …");
 	const more = button("More", () => load(false), "quiet");
@@ -30,7 +35,11 @@ export function deskDialog(client, say) {
 	/** @param {boolean} again */
 	async function load(again) {
 		const mine = ++asked;
-		const asking = new URLSearchParams({ limit: String(PAGE), ...(query.value.trim() ? { q: query.value.trim() } : {}), ...(before && !again ? { before } : {}) });
+		const asking = new URLSearchParams({
+			limit: String(PAGE),
+			...(query.value.trim() ? { q: query.value.trim() } : {}),
+			...(before && !again ? { before } : {}),
+		});
 		try {
 			const page = await client.api.json(`/api/desk/sessions?${asking}`);
 			if (mine !== asked) return;
@@ -66,10 +75,22 @@ export function deskDialog(client, say) {
 function row(one, open) {
 	const project = one.workspace.replace(/\/+$/, "").split("/").pop();
 	const live = one.where ? ` · open in a terminal${one.where.status === "idle" ? "" : ` (${one.where.status})`}` : "";
-	const words = [agentName(one.agent), project, ago(one.last_activity), one.message_count && `${one.message_count} messages`].filter(Boolean).join(" · ");
+	const words = [
+		agentName(one.agent),
+		project,
+		ago(one.last_activity),
+		one.message_count && `${one.message_count} messages`,
+	]
+		.filter(Boolean)
+		.join(" · ");
 	const opens = button("Open", () => open(one, opens));
 	opens.setAttribute("aria-label", `Open ${one.title}`);
-	return el("li", { "data-live": one.where ? one.where.status : null }, el("div", el("b", one.title), el("small", words + live)), opens);
+	return el(
+		"li",
+		{ "data-live": one.where ? one.where.status : null },
+		el("div", el("b", one.title), el("small", words + live)),
+		opens,
+	);
 }
 
 /**

@@ -16,7 +16,8 @@ export function sessionDetails(session, say, gone) {
 		event.preventDefault();
 		if (title.value.trim() && session.act({ type: "rename", title: title.value.trim() })) dialog.close();
 	};
-	const save = (/** @type {string} */ format) => () => exportSession(session, format).catch((error) => say(wrong(error)));
+	const save = (/** @type {string} */ format) => () =>
+		exportSession(session, format).catch((error) => say(wrong(error)));
 	const entry = client.sessions.known.get(session.id);
 	const tidy = (/** @type {string} */ label, /** @type {Record<string, boolean>} */ what) =>
 		button(label, () => session.act({ type: "organize", ...what }) && dialog.close());
@@ -37,11 +38,19 @@ export function sessionDetails(session, say, gone) {
 		client.may("drive") ? form : null,
 		shown,
 		granted,
-		el("div.choice", button("Show all changes", () => changes())),
+		el(
+			"div.choice",
+			button("Show all changes", () => changes()),
+		),
 		el("p.label", "Export"),
 		el("div.choice", button("Markdown", save("md")), button("JSON", save("json"))),
 		client.may("drive") ? el("div.choice", ...tidies) : null,
-		client.may("admin") ? el("div.choice", button("Delete", () => remove(session, dialog, say, gone), "danger")) : null,
+		client.may("admin")
+			? el(
+					"div.choice",
+					button("Delete", () => remove(session, dialog, say, gone), "danger"),
+				)
+			: null,
 	);
 	const changes = () => {
 		dialog.close();
@@ -56,9 +65,15 @@ function grants(session, say) {
 	const { journal, client } = session;
 	if (!journal.grants.length) return [];
 	const rows = journal.grants.map(({ grant, by_device: by, at }) => {
-		const withdraw = () => session.act({ type: "revoke_grant", grant }) && say("Asked the server to withdraw it. It holds from the next tool call.");
+		const withdraw = () =>
+			session.act({ type: "revoke_grant", grant }) &&
+			say("Asked the server to withdraw it. It holds from the next tool call.");
 		const when = [journal.nameOf(by), at ? clockTime(at) : ""].filter(Boolean).join(", ");
-		return el("li", el("span", el("b", grant), el("small", ` ${when}`)), client.may("approve") ? button("Withdraw", withdraw, "quiet") : null);
+		return el(
+			"li",
+			el("span", el("b", grant), el("small", ` ${when}`)),
+			client.may("approve") ? button("Withdraw", withdraw, "quiet") : null,
+		);
 	});
 	return [el("p.label", "Allowed for this session"), el("ul.grants", ...rows)];
 }
@@ -79,14 +94,23 @@ function facts({ journal, id }) {
 		["Worktree", worktreeFacts(journal)],
 		["Context", gauge?.context ? `${number(gauge.context.used)} of ${number(gauge.context.window)} tokens` : ""],
 		["Cost", gauge?.cost_usd === undefined ? "" : `$${gauge.cost_usd.toFixed(2)}`],
-		["Limits", (gauge?.limits ?? []).map((one) => `${one.name.replaceAll("_", " ")}: ${Math.round(one.used_percent)} % used${one.resets_at ? `, resets ${clockTime(one.resets_at)}` : ""}`)],
+		[
+			"Limits",
+			(gauge?.limits ?? []).map(
+				(one) =>
+					`${one.name.replaceAll("_", " ")}: ${Math.round(one.used_percent)} % used${one.resets_at ? `, resets ${clockTime(one.resets_at)}` : ""}`,
+			),
+		],
 		["Connected devices", here],
 		["Id", id],
 	];
 	const shown = rows.filter(([, value]) => value && value.length);
 	return el(
 		"dl.facts",
-		...shown.flatMap(([name, value]) => [el("dt", name), ...(Array.isArray(value) ? value : [value ?? ""]).map((one) => el("dd", one))]),
+		...shown.flatMap(([name, value]) => [
+			el("dt", name),
+			...(Array.isArray(value) ? value : [value ?? ""]).map((one) => el("dd", one)),
+		]),
 	);
 }
 
@@ -94,7 +118,10 @@ function facts({ journal, id }) {
 function worktreeFacts({ worktree }) {
 	if (!worktree) return [];
 	const { branch, base, ahead, dirty } = worktree;
-	const how = [ahead ? `${ahead} ${ahead === 1 ? "commit" : "commits"} ahead` : "", dirty ? "changes that are not committed" : ""].filter(Boolean);
+	const how = [
+		ahead ? `${ahead} ${ahead === 1 ? "commit" : "commits"} ahead` : "",
+		dirty ? "changes that are not committed" : "",
+	].filter(Boolean);
 	return [`${branch}, from ${base}`, ...how];
 }
 
@@ -108,7 +135,8 @@ async function exportSession({ client, id, journal }, format) {
 /** @param {OpenSession} session @param {HTMLDialogElement} dialog @param {(text: string) => void} say @param {() => void} gone */
 async function remove(session, dialog, say, gone) {
 	dialog.close();
-	if (!(await confirmed("This permanently deletes the session, its files and its history on all devices.", "Delete"))) return;
+	if (!(await confirmed("This permanently deletes the session, its files and its history on all devices.", "Delete")))
+		return;
 	try {
 		await deleted(session);
 	} catch (error) {

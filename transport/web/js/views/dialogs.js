@@ -29,7 +29,12 @@ addEventListener("popstate", () => {
 export function openDialog(name, ...children) {
 	const close = iconButton("Close", "close", () => dialog.close());
 	const number = ++count;
-	const dialog = el("dialog.sheet", { "aria-label": name, "data-sheet": number }, el("header", el("h2", name), close), ...children);
+	const dialog = el(
+		"dialog.sheet",
+		{ "aria-label": name, "data-sheet": number },
+		el("header", el("h2", name), close),
+		...children,
+	);
 	dialog.onclose = () => {
 		dialog.remove();
 		open.splice(open.indexOf(dialog), 1);

@@ -117,7 +117,8 @@ function divided(code) {
 /** @param {string[]} lines */
 function plain(lines) {
 	const parts = [];
-	for (let from = 0; from < lines.length; from += PART) parts.push(el("code", lines.slice(from, from + PART).join("\n")));
+	for (let from = 0; from < lines.length; from += PART)
+		parts.push(el("code", lines.slice(from, from + PART).join("\n")));
 	return parts;
 }
 
@@ -144,7 +145,10 @@ function mark(at, line) {
 function drawBytes(blob, path, say) {
 	const name = path.split("/").pop() ?? path;
 	const save = button(`Save ${name}`, () => saveFile(blob, name).catch(() => say("Couldn't save the file.")));
-	const about = el("p.hint", `${blob.type.startsWith("image/") ? "A picture" : "Not shown as text"}, ${sizeText(blob.size)}.`);
+	const about = el(
+		"p.hint",
+		`${blob.type.startsWith("image/") ? "A picture" : "Not shown as text"}, ${sizeText(blob.size)}.`,
+	);
 	return [...(blob.type.startsWith("image/") ? [picture(blob, name)] : []), about, save];
 }
 

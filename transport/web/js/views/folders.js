@@ -24,7 +24,10 @@ export function chooseFolder(client, start, chosen) {
 	const row = (/** @type {Folder} */ folder, /** @type {string} */ name, /** @type {(path: string) => void} */ act) => {
 		const { git, path } = folder;
 		const facts = git ? [git.branch, git.dirty ? "changed files" : ""].filter(Boolean).join(" · ") : "";
-		return el("li", el("button", { type: "button", class: "folder", onclick: () => act(path) }, el("span", name), el("small", facts)));
+		return el(
+			"li",
+			el("button", { type: "button", class: "folder", onclick: () => act(path) }, el("span", name), el("small", facts)),
+		);
 	};
 	const go = async (/** @type {string} */ path) => {
 		at.textContent = "Reading the folders …";
@@ -36,7 +39,11 @@ export function chooseFolder(client, start, chosen) {
 			at.textContent = here;
 			use.disabled = false;
 			up.hidden = here === "/";
-			recent.replaceChildren(...(found.recent.length ? [el("h3", "Recent"), el("ul.folders", ...found.recent.map((one) => row(one, one.path, take)))] : []));
+			recent.replaceChildren(
+				...(found.recent.length
+					? [el("h3", "Recent"), el("ul.folders", ...found.recent.map((one) => row(one, one.path, take)))]
+					: []),
+			);
 			const rows = found.folders.map((one) => row(one, one.name, go));
 			list.replaceChildren(rows.length ? el("ul.folders", ...rows) : el("p.hint", "There are no folders in it."));
 		} catch (error) {

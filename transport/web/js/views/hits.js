@@ -23,7 +23,9 @@ export async function search(box, at, known, ask) {
 		const words = hits.length ? `${hits.length} found` : "Nothing found";
 		at.replaceChildren(el("p.label", { "aria-live": "polite" }, words, button("Clear", clear, "quiet")), list);
 	} catch (error) {
-		at.replaceChildren(el("p", { role: "alert" }, error instanceof Error ? error.message : "Search did not work. Try again."));
+		at.replaceChildren(
+			el("p", { role: "alert" }, error instanceof Error ? error.message : "Search did not work. Try again."),
+		);
 	}
 }
 
@@ -35,5 +37,13 @@ function hitView(hit, known) {
 	// A link to the present address changes nothing, and the person may have scrolled away since.
 	const onclick = () => location.hash === href && dispatchEvent(new Event("hashchange"));
 	const when = `${title} · ${who} · ${ago(hit.timestamp)}`;
-	return el("li", el("a", { href, onclick, title: clockTime(hit.timestamp), class: ROW }, el("span.snippet", hit.snippet), el("span.meta", when)));
+	return el(
+		"li",
+		el(
+			"a",
+			{ href, onclick, title: clockTime(hit.timestamp), class: ROW },
+			el("span.snippet", hit.snippet),
+			el("span.meta", when),
+		),
+	);
 }

@@ -17,7 +17,13 @@ export class ListView {
 	/** @param {ListActs} acts */
 	constructor(acts) {
 		this.acts = acts;
-		this.query = el("input", { type: "search", "aria-label": "Search", placeholder: "Search", enterkeyhint: "search", autocomplete: "off" });
+		this.query = el("input", {
+			type: "search",
+			"aria-label": "Search",
+			placeholder: "Search",
+			enterkeyhint: "search",
+			autocomplete: "off",
+		});
 		const form = el("form.search", { role: "search" }, icon("search"), this.query);
 		form.onsubmit = (event) => {
 			event.preventDefault();
@@ -31,14 +37,23 @@ export class ListView {
 		this.empty = el("p.hint");
 		this.sections = el("div");
 		this.nav = el("nav", { "aria-label": "Sessions" }, this.sections, this.empty);
-		this.nav.addEventListener("touchstart", async (event) => {
-			// If it does not load, the next touch tries again.
-			const part = await import("./swipe.js").catch(() => null);
-			part?.follow(event, (id) => this.known.find((one) => one.session_id === id), acts.organize);
-		}, { passive: true });
+		this.nav.addEventListener(
+			"touchstart",
+			async (event) => {
+				// If it does not load, the next touch tries again.
+				const part = await import("./swipe.js").catch(() => null);
+				part?.follow(event, (id) => this.known.find((one) => one.session_id === id), acts.organize);
+			},
+			{ passive: true },
+		);
 		this.welcome = el("div.narrow");
 		this.start = el("div.start");
-		this.node = el("aside.side", { "aria-label": "Inbox" }, el("div.scroll", el("div.tools-row", form, this.create), this.filters, this.results, this.nav, this.welcome), this.start);
+		this.node = el(
+			"aside.side",
+			{ "aria-label": "Inbox" },
+			el("div.scroll", el("div.tools-row", form, this.create), this.filters, this.results, this.nav, this.welcome),
+			this.start,
+		);
 		/** @type {Map<string, import("./row.js").Row>} */
 		this.rows = new Map();
 		/** @type {Map<string, {node: HTMLElement, list: HTMLElement}>} by title */
@@ -66,7 +81,10 @@ export class ListView {
 		this.#filter(sessions);
 		const shown = sessions.filter((one) => this.#passes(one));
 		this.empty.hidden = shown.length > 0;
-		setText(this.empty, sessions.length ? "Nothing here." : how.loaded || !how.live ? "No sessions yet." : "Looking for sessions …");
+		setText(
+			this.empty,
+			sessions.length ? "Nothing here." : how.loaded || !how.live ? "No sessions yet." : "Looking for sessions …",
+		);
 		this.#drop(new Set(shown.map((one) => one.session_id)));
 		let made = 0;
 		this.#arrange(shown, () => ++made <= AT_ONCE);
@@ -95,11 +113,15 @@ export class ListView {
 	/** @param {SessionInfo[]} sessions @param {() => boolean} mayMake whether one more row may be made now */
 	#arrange(sessions, mayMake) {
 		/** @type {Map<string, SessionInfo[]>} */
-		const groups = new Map([[WAITING, []], [RUNNING, []]]);
+		const groups = new Map([
+			[WAITING, []],
+			[RUNNING, []],
+		]);
 		const pinned = sessions.filter((one) => one.pinned);
 		if (pinned.length) groups.set("Pinned", []);
 		for (const one of sessions) {
-			const title = one.state === "waiting" ? WAITING : one.state === "running" ? RUNNING : one.pinned ? "Pinned" : projectOf(one);
+			const title =
+				one.state === "waiting" ? WAITING : one.state === "running" ? RUNNING : one.pinned ? "Pinned" : projectOf(one);
 			const group = groups.get(title);
 			if (group) group.push(one);
 			else groups.set(title, [one]);
@@ -112,7 +134,11 @@ export class ListView {
 			const group = this.#group(title);
 			// An empty section stays: to move the others before it would move them all.
 			while (at?.hidden) next();
-			setAttr(/** @type {Element} */ (group.node.firstElementChild), "class", only && title === OTHERS ? "unseen" : "label");
+			setAttr(
+				/** @type {Element} */ (group.node.firstElementChild),
+				"class",
+				only && title === OTHERS ? "unseen" : "label",
+			);
 			if (group.node === at) next();
 			else this.sections.insertBefore(group.node, at);
 			this.#fill(group.list, all, mayMake);
@@ -180,7 +206,9 @@ export class ListView {
 
 	/** Chips that hide sessions, once there is something to distinguish. @param {SessionInfo[]} sessions */
 	async #filter(sessions) {
-		const few = sessions.length < 2 || !sessions.some((one) => one.unread || one.archived !== undefined || one.agent_type !== sessions[0]?.agent_type);
+		const few =
+			sessions.length < 2 ||
+			!sessions.some((one) => one.unread || one.archived !== undefined || one.agent_type !== sessions[0]?.agent_type);
 		if (few && !this.only.size) return;
 		const part = await import("./filters.js").catch(() => null); // the next change of the list tries again
 		part?.drawFilters(this.filters, sessions, this.only, (archived) => this.acts.redraw(archived));

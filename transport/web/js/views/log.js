@@ -155,7 +155,11 @@ export class LogView {
 		if (!view) return false;
 		const { byMessage, byTurn, entries } = this.#journal;
 		const find = () => entries.find((one) => one.key === key);
-		const entry = key.startsWith("m:") ? byMessage.get(key.slice(2)) : key.startsWith("t:") ? byTurn.get(key.slice(2)) : find();
+		const entry = key.startsWith("m:")
+			? byMessage.get(key.slice(2))
+			: key.startsWith("t:")
+				? byTurn.get(key.slice(2))
+				: find();
 		if (entry) view.update(/** @type {any} */ (entry));
 		return true;
 	}
@@ -285,7 +289,8 @@ export class LogView {
 			node.focus({ preventScroll: true });
 			// The mark shows the hit until the person does something else.
 			const unmark = () => node.classList.remove("found");
-			for (const one of ["pointerdown", "keydown", "wheel"]) this.node.addEventListener(one, unmark, { once: true, passive: true });
+			for (const one of ["pointerdown", "keydown", "wheel"])
+				this.node.addEventListener(one, unmark, { once: true, passive: true });
 			setTimeout(unmark, FOUND_MS);
 		} else {
 			this.node.scrollTop += node.getBoundingClientRect().top - this.node.getBoundingClientRect().top - top;

@@ -48,11 +48,16 @@ export class MentionView {
 		/** @type {{path: string, kind: string}[]} */
 		let found = [];
 		try {
-			found = (await session.client.api.json(`/api/sessions/${encodeURIComponent(session.id)}/files?q=${encodeURIComponent(word)}`)).entries;
+			found = (
+				await session.client.api.json(
+					`/api/sessions/${encodeURIComponent(session.id)}/files?q=${encodeURIComponent(word)}`,
+				)
+			).entries;
 		} catch {
 			// without the server there is nothing to offer; the typed text stays
 		}
-		if (asked === this.asked && document.activeElement === this.box) this.#draw(found.slice(0, OFFERED).map((one) => one.path));
+		if (asked === this.asked && document.activeElement === this.box)
+			this.#draw(found.slice(0, OFFERED).map((one) => one.path));
 	}
 
 	/** @param {string[]} paths */

@@ -42,7 +42,15 @@ export class UserView {
 		this.files = el("div.files");
 		this.state = el("p.state");
 		this.who = el("h2.who");
-		this.node = el("article", { "data-role": "user", tabindex: -1 }, this.who, this.text, this.whole, this.files, this.state);
+		this.node = el(
+			"article",
+			{ "data-role": "user", tabindex: -1 },
+			this.who,
+			this.text,
+			this.whole,
+			this.files,
+			this.state,
+		);
 		this.told = "";
 		this.said = "";
 		this.open = false;
@@ -67,7 +75,9 @@ export class UserView {
 				quiet("Discard", () => this.acts.resolve(messageId, "discard")),
 			],
 		};
-		const [text = "", ...buttons] = states[entry.state] ?? (this.acts.mayFork() ? ["", button("Edit and send again", () => this.acts.forkAt(entry), "quiet again")] : []);
+		const [text = "", ...buttons] =
+			states[entry.state] ??
+			(this.acts.mayFork() ? ["", button("Edit and send again", () => this.acts.forkAt(entry), "quiet again")] : []);
 		this.#state(entry.state, text, this.acts.mayDrive() ? buttons : []);
 	}
 
@@ -77,7 +87,10 @@ export class UserView {
 		this.#show(deviceId(), message.at, message.content, files);
 		const discard = button("Discard", () => this.acts.discard(message), "quiet");
 		if (message.state === "failed") {
-			this.#state("refused", `not sent: ${message.reason ?? ""}`, [button("Retry", () => this.acts.retrySending(message), "quiet"), discard]);
+			this.#state("refused", `not sent: ${message.reason ?? ""}`, [
+				button("Retry", () => this.acts.retrySending(message), "quiet"),
+				discard,
+			]);
 		} else {
 			const going = this.acts.going(message);
 			const waits = this.acts.keeps() ? "waiting to send" : "waiting to send · lost if you close this page";
@@ -102,7 +115,11 @@ export class UserView {
 		const mine = device === deviceId();
 		const when = clockTime(at);
 		setAttr(this.node, "aria-label", `${mine ? "You" : label}, ${when}`);
-		this.who.replaceChildren(mine ? "You" : label, ...(mine ? [el("span.unseen", ` · ${label}`)] : []), el("time", { datetime: at }, when));
+		this.who.replaceChildren(
+			mine ? "You" : label,
+			...(mine ? [el("span.unseen", ` · ${label}`)] : []),
+			el("time", { datetime: at }, when),
+		);
 		this.files.replaceChildren(...files.map((one) => fileLink(one, this.acts.save)));
 	}
 
@@ -117,7 +134,8 @@ export class UserView {
 
 	/** @param {string} state @param {string} text @param {HTMLElement[]} buttons */
 	#state(state, text, buttons) {
-		const changed = this.node.getAttribute("data-state") !== state || (this.state.querySelector("span")?.textContent ?? "") !== text;
+		const changed =
+			this.node.getAttribute("data-state") !== state || (this.state.querySelector("span")?.textContent ?? "") !== text;
 		if (!changed && buttons.length === this.state.querySelectorAll("button").length) return;
 		setAttr(this.node, "data-state", state);
 		this.state.replaceChildren(...(text ? [el("span", text)] : []), ...buttons);

@@ -20,7 +20,12 @@ export function drawNeeds(at, { id, agent, pending }, decide) {
 	const text = request.questions?.[0]?.question ?? (gist || inputText(request.input));
 	const short = text.length <= SHOWN && !request.questions && request.kind !== "trust" && request.kind !== "plan";
 	const open = button(short ? "Open" : request.questions ? "Answer" : "Review", () => goTo(`#/s/${id}`));
-	const choice = short ? [button("Allow", () => decide(request, "allow"), "primary"), button("Deny", () => decide(request, "deny"), "danger")] : [];
+	const choice = short
+		? [
+				button("Allow", () => decide(request, "allow"), "primary"),
+				button("Deny", () => decide(request, "deny"), "danger"),
+			]
+		: [];
 	at.replaceChildren(
 		el("p", el("b", askedWords(request, agent)), ": ", el("span.snippet", text.slice(0, SHOWN))),
 		el("div.choice", ...choice, open),

@@ -5,7 +5,11 @@ import { recall } from "../identity.js";
 import { obstacle, turnOff, turnOn } from "../push.js";
 import { sessionName } from "../names.js";
 
-const SWITCHES = { decision: "When an agent waits for me", finished: "When an agent has finished", failed: "When a turn failed" };
+const SWITCHES = {
+	decision: "When an agent waits for me",
+	finished: "When an agent has finished",
+	failed: "When a turn failed",
+};
 const KINDS = /** @type {Record<string, string>} */ ({
 	decision: "Waits for a decision",
 	finished: "Finished",
@@ -39,26 +43,43 @@ async function draw(at, client, say) {
 	const own = trouble ? undefined : await ownChannel(client);
 	if (!own) {
 		at.replaceChildren(
-			trouble ? el("p.hint", trouble) : button("Turn on notifications", doing(() => turnOn(client)), "primary"),
+			trouble
+				? el("p.hint", trouble)
+				: button(
+						"Turn on notifications",
+						doing(() => turnOn(client)),
+						"primary",
+					),
 			recent,
 		);
 		return;
 	}
 	const test = button("Send a test", async () => {
 		test.disabled = true;
-		const told = await client.api.json(`/api/notifications/${own.id}/test`, { method: "POST" }).catch((error) => ({ content: error.message }));
+		const told = await client.api
+			.json(`/api/notifications/${own.id}/test`, { method: "POST" })
+			.catch((error) => ({ content: error.message }));
 		test.disabled = false;
 		say(told.sent ? "The push service took the test. It should show within seconds." : `Not sent: ${told.content}`);
 	});
 	const switches = Object.entries(SWITCHES).map(([name, words]) => {
 		const box = el("input", { type: "checkbox", checked: own.wants[name] });
-		box.onchange = doing(() => client.api.fetch(`/api/notifications/${own.id}`, { method: "POST", body: { wants: { [name]: box.checked } } }));
+		box.onchange = doing(() =>
+			client.api.fetch(`/api/notifications/${own.id}`, { method: "POST", body: { wants: { [name]: box.checked } } }),
+		);
 		return el("label.switch", box, ` ${words}`);
 	});
 	at.replaceChildren(
 		...(own.problem ? [el("p", { role: "alert" }, own.problem)] : []),
 		...switches,
-		el("div.choice", test, button("Turn off notifications", doing(() => turnOff(client)))),
+		el(
+			"div.choice",
+			test,
+			button(
+				"Turn off notifications",
+				doing(() => turnOff(client)),
+			),
+		),
 		recent,
 	);
 }
@@ -85,7 +106,12 @@ async function drawAlerts(at, client) {
 				"li",
 				el("b", `${names.get(one.session_id) ?? one.session_id}: ${KINDS[one.kind] ?? one.kind}`),
 				el("small", ` ${clockTime(one.raised_at)}`),
-				el("ul", ...one.deliveries.map((/** @type {any} */ sent) => el("li", el("small", `${sent.device_id ?? "a removed device"}: ${sent.content}`)))),
+				el(
+					"ul",
+					...one.deliveries.map((/** @type {any} */ sent) =>
+						el("li", el("small", `${sent.device_id ?? "a removed device"}: ${sent.content}`)),
+					),
+				),
 			),
 		);
 		at.replaceChildren(title, rows.length ? el("ul.alerts", ...rows) : el("p.hint", "There were none."));

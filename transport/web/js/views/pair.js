@@ -20,7 +20,8 @@ export function addressTrouble(address) {
 		return "Write the whole address, for example https://builder.example.net or http://192.168.1.20:8080.";
 	}
 	if (!/^https?:$/.test(url.protocol)) return "The address begins with http:// or https://.";
-	if (isLoopback(url.hostname)) return "Another device can't reach this address: it means the device itself. Use this computer's address in your network, or that of your tunnel.";
+	if (isLoopback(url.hostname))
+		return "Another device can't reach this address: it means the device itself. Use this computer's address in your network, or that of your tunnel.";
 	return "";
 }
 
@@ -32,7 +33,9 @@ export function pairDevice(api) {
 	const address = el("input", { type: "text", value: usual, placeholder: "https://builder.example.net", ...plain });
 	const scope = el(
 		"select",
-		...["drive", "approve", "view", "admin"].map((one) => el("option", { value: one }, SCOPES[/** @type {"view"} */ (one)])),
+		...["drive", "approve", "view", "admin"].map((one) =>
+			el("option", { value: one }, SCOPES[/** @type {"view"} */ (one)]),
+		),
 	);
 	const alert = el("p", { role: "alert" });
 	const form = el(
@@ -52,7 +55,11 @@ export function pairDevice(api) {
 		if (alert.textContent) return address.focus();
 		try {
 			const { origin } = new URL(url);
-			const body = { name: name.value.trim() || "Phone", scope: scope.value, ...(origin === location.origin ? {} : { url: origin }) };
+			const body = {
+				name: name.value.trim() || "Phone",
+				scope: scope.value,
+				...(origin === location.origin ? {} : { url: origin }),
+			};
 			const told = await api.json("/api/devices/pair", { method: "POST", body });
 			if (told.reached !== false) remember("address", origin);
 			show(shown, told);
@@ -66,11 +73,26 @@ export function pairDevice(api) {
 /** @param {HTMLElement} at @param {any} pairing */
 function show(at, pairing) {
 	const link = String(pairing.url);
-	const text = el("input", { type: "text", readonly: true, value: link, "aria-label": "Link", onfocus: () => text.select() });
-	const copy = button("Copy the link", async () => (copy.textContent = (await copyText(link)) ? "Copied" : "Select and copy it"));
+	const text = el("input", {
+		type: "text",
+		readonly: true,
+		value: link,
+		"aria-label": "Link",
+		onfocus: () => text.select(),
+	});
+	const copy = button(
+		"Copy the link",
+		async () => (copy.textContent = (await copyText(link)) ? "Copied" : "Select and copy it"),
+	);
 	const until = pairing.expires_at ? `, until ${clockTime(pairing.expires_at)}` : "";
 	at.replaceChildren(
-		pairing.reached === false ? el("p", { role: "alert" }, "This server does not answer at this address, as seen from its own computer. Check the address, the tunnel and the firewall.") : "",
+		pairing.reached === false
+			? el(
+					"p",
+					{ role: "alert" },
+					"This server does not answer at this address, as seen from its own computer. Check the address, the tunnel and the firewall.",
+				)
+			: "",
 		...(typeof pairing.qr === "string" && pairing.qr.includes("<svg") ? [drawing(pairing.qr)] : []),
 		el("p", `Scan with the other device. Works once${until}.`),
 		el("p.hint", "For an app on the Home Screen: copy the link and paste it into its Key field."),

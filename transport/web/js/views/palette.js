@@ -48,14 +48,22 @@ export function palette(sessions, commands) {
 	};
 	const draw = () => {
 		const words = query.value.toLowerCase().split(/\s+/).filter(Boolean);
-		const fits = (/** @type {Choice} */ one) => words.every((word) => `${one.name} ${one.hint}`.toLowerCase().includes(word));
+		const fits = (/** @type {Choice} */ one) =>
+			words.every((word) => `${one.name} ${one.hint}`.toLowerCase().includes(word));
 		const begins = (/** @type {Choice} */ one) => one.name.toLowerCase().startsWith(words.join(" "));
 		const found = all.filter(fits);
 		const best = [...found.filter(begins), ...found.filter((one) => !begins(one))];
 		shown = (words.length ? best : [...commands, ...all.slice(0, MOST - commands.length)]).slice(0, MOST);
 		at = 0;
 		list.replaceChildren(
-			...shown.map((one, index) => el("li", { id: `choice-${index}`, role: "option", onclick: () => take(one) }, el("span", one.name), el("small", one.hint))),
+			...shown.map((one, index) =>
+				el(
+					"li",
+					{ id: `choice-${index}`, role: "option", onclick: () => take(one) },
+					el("span", one.name),
+					el("small", one.hint),
+				),
+			),
 		);
 		mark();
 	};

@@ -22,20 +22,30 @@ const KINDS = { "+": "added", "-": "removed", "@": "hunk", " ": "" };
 export function drawPatch(patch, { split = false, choose } = {}) {
 	const lines = numbered(patch);
 	const rows = split ? paired(lines) : lines.map((line) => [line]);
-	const node = el("div.patch", { role: "group", "aria-label": choose ? "Changed lines. Arrow keys choose one, Enter comments on it." : "Changed lines" });
+	const node = el("div.patch", {
+		role: "group",
+		"aria-label": choose ? "Changed lines. Arrow keys choose one, Enter comments on it." : "Changed lines",
+	});
 	/** @type {WeakMap<Element, NumberedLine>} */
 	const drawnLines = new WeakMap();
 	const one = (/** @type {NumberedLine | null} */ line) => {
 		if (!line) return el("span.nothing");
 		const { sign, text, number } = line;
-		const span = el("span", { class: KINDS[sign], "data-number": number || null }, `${sign === "@" ? "" : sign}${text}\n`);
+		const span = el(
+			"span",
+			{ class: KINDS[sign], "data-number": number || null },
+			`${sign === "@" ? "" : sign}${text}\n`,
+		);
 		if (number) drawnLines.set(span, line);
 		return span;
 	};
-	const row = (/** @type {(NumberedLine | null)[]} */ of) => (of.length === 1 ? one(of[0] ?? null) : el("div.pair", ...of.map(one)));
+	const row = (/** @type {(NumberedLine | null)[]} */ of) =>
+		of.length === 1 ? one(of[0] ?? null) : el("div.pair", ...of.map(one));
 	let drawn = 0;
 	const more = button("", () => draw(), "quiet");
-	const watcher = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && draw(), { rootMargin: NEAR });
+	const watcher = new IntersectionObserver((seen) => seen.some((entry) => entry.isIntersecting) && draw(), {
+		rootMargin: NEAR,
+	});
 	const draw = () => {
 		const part = rows.slice(drawn, drawn + PART).map(row);
 		drawn += part.length;

@@ -8,7 +8,11 @@ const MOST = 300;
 
 /** @param {import("../places.js").Place} place @param {Acts} acts */
 function linkTo(place, acts) {
-	const show = () => acts.open(() => import("./file.js"), (part, session) => part.showFile(session, place.path, acts.say, { line: place.line }));
+	const show = () =>
+		acts.open(
+			() => import("./file.js"),
+			(part, session) => part.showFile(session, place.path, acts.say, { line: place.line }),
+		);
 	return el("button.pathlink", { type: "button", title: `Open ${place.path}`, onclick: show });
 }
 

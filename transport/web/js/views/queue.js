@@ -38,7 +38,12 @@ export function moveToEnd(session, entry) {
 		const state = session.journal.byMessage.get(messageId)?.state;
 		if (state === "queued") return;
 		session.watchers.delete(watch);
-		const files = entry.files.map(({ filename, mime_type = "", size = 0, url }) => ({ name: filename, type: mime_type, size, ...(url ? { url } : {}) }));
+		const files = entry.files.map(({ filename, mime_type = "", size = 0, url }) => ({
+			name: filename,
+			type: mime_type,
+			size,
+			...(url ? { url } : {}),
+		}));
 		if (state === "cancelled") session.send(text, files).catch(() => session.propose(text));
 	};
 	session.watchers.add(watch);
@@ -65,13 +70,19 @@ export class QueueView {
 		if (told === this.told) return;
 		this.told = told;
 		setText(this.count, `${queue.length} queued`);
-		this.list.replaceChildren(...queue.map((one, index) => this.#row(session, one, mayDrive && index < queue.length - 1)));
+		this.list.replaceChildren(
+			...queue.map((one, index) => this.#row(session, one, mayDrive && index < queue.length - 1)),
+		);
 	}
 
 	/** @param {OpenSession} session @param {UserEntry} one @param {boolean} mayMove */
 	#row(session, one, mayMove) {
 		// A message that is sent again gets a new author, so a person can move only messages of this device.
 		const mine = one.device === deviceId();
-		return el("li", el("span", one.text.slice(0, SHOWN)), mayMove && mine ? button("Move to the end", () => moveToEnd(session, one), "quiet") : null);
+		return el(
+			"li",
+			el("span", one.text.slice(0, SHOWN)),
+			mayMove && mine ? button("Move to the end", () => moveToEnd(session, one), "quiet") : null,
+		);
 	}
 }

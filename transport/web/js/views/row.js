@@ -15,7 +15,13 @@ export function rowView(id) {
 	const extra = el("span");
 	const at = el("time");
 	const unread = el("span.unread", { hidden: true });
-	const link = el("a", { href: `#/s/${id}`, class: ROW }, title, unread, el("span.meta", agent, el("span.sep", " · "), state, extra, " · ", at));
+	const link = el(
+		"a",
+		{ href: `#/s/${id}`, class: ROW },
+		title,
+		unread,
+		el("span.meta", agent, el("span.sep", " · "), state, extra, " · ", at),
+	);
 	const more = el("div.needs", { hidden: true });
 	const node = el("li", link, more);
 	/** @type {unknown[]} the state that was drawn */
@@ -29,7 +35,10 @@ export function rowView(id) {
 		setAttr(title, "title", one.title || id);
 		setText(agent, one.agent_type);
 		setText(state, one.state);
-		setText(extra, (one.plan?.total ? ` · to-do ${one.plan.done}/${one.plan.total}` : "") + (one.held?.code ? " · queue waits" : ""));
+		setText(
+			extra,
+			(one.plan?.total ? ` · to-do ${one.plan.done}/${one.plan.total}` : "") + (one.held?.code ? " · queue waits" : ""),
+		);
 		setText(at, ago(one.last_activity));
 		setAttr(at, "datetime", one.last_activity);
 		setAttr(at, "title", clockTime(one.last_activity));

@@ -16,7 +16,10 @@ export const SHORTCUTS = [
 
 /** @param {Client} client @param {{theme: (name: string) => void, pair: () => void, signOut: () => void, say: (text: string) => void}} acts */
 export function settings(client, acts) {
-	const theme = el("select", ...["System", "Light", "Dark"].map((one) => el("option", { value: one.toLowerCase() }, one)));
+	const theme = el(
+		"select",
+		...["System", "Light", "Dark"].map((one) => el("option", { value: one.toLowerCase() }, one)),
+	);
 	theme.value = recall("theme") ?? "system";
 	theme.onchange = () => acts.theme(theme.value);
 	const devices = el("div");
@@ -39,7 +42,10 @@ export function settings(client, acts) {
 }
 
 export function shortcutList() {
-	return el("dl.shortcuts", ...SHORTCUTS.flatMap(([keys, what]) => [el("dt", el("kbd", keys ?? "")), el("dd", what ?? "")]));
+	return el(
+		"dl.shortcuts",
+		...SHORTCUTS.flatMap(([keys, what]) => [el("dt", el("kbd", keys ?? "")), el("dd", what ?? "")]),
+	);
 }
 
 export function shortcuts() {
@@ -55,7 +61,11 @@ async function drawDevices(at, client, say) {
 			const remove = button("Remove", () => forget(at, client, one, say), "quiet");
 			remove.setAttribute("aria-label", `Remove ${one.name}`);
 			const facts = `${words[/** @type {"view"} */ (one.scope)] ?? one.scope} · since ${clockTime(one.created_at)}`;
-			return el("li", el("span", el("b", one.name), el("small", ` ${facts}`)), one.id === client.deviceKey ? el("small", "this device") : remove);
+			return el(
+				"li",
+				el("span", el("b", one.name), el("small", ` ${facts}`)),
+				one.id === client.deviceKey ? el("small", "this device") : remove,
+			);
 		});
 		at.replaceChildren(el("ul.grants", ...rows));
 		drawDelays(at, client);
@@ -69,13 +79,16 @@ async function drawDelays(at, client) {
 	const told = await client.api.json("/api/delays").catch(() => null);
 	const here = (told?.devices ?? []).filter((/** @type {any} */ one) => one.connections);
 	if (!here.length) return;
-	const rows = here.map((/** @type {any} */ one) => el("li", el("span", el("b", one.device_id), el("small", ` ${delayWords(one)}`))));
+	const rows = here.map((/** @type {any} */ one) =>
+		el("li", el("span", el("b", one.device_id), el("small", ` ${delayWords(one)}`))),
+	);
 	at.append(el("details.delays", el("summary", "Delays"), el("ul.grants", ...rows)));
 }
 
 /** @param {any} one */
 function delayWords({ written, painted, behind, waiting_bytes: waiting, reconnects }) {
-	const ms = (/** @type {{p50_ms: number, p95_ms: number}} */ one) => `${Math.round(one.p50_ms)} ms, 95 % within ${Math.round(one.p95_ms)} ms`;
+	const ms = (/** @type {{p50_ms: number, p95_ms: number}} */ one) =>
+		`${Math.round(one.p50_ms)} ms, 95 % within ${Math.round(one.p95_ms)} ms`;
 	const words = [
 		painted ? `shown after ${ms(painted)}` : written ? `sent after ${ms(written)}` : "nothing sent yet",
 		behind ? `${behind} events behind` : "",

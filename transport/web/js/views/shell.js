@@ -25,9 +25,21 @@ export class Shell {
 		this.notice = el("div.banner", { hidden: true });
 		this.main = el("main");
 		this.skip = button("Skip to the message box", () => acts.skip(), "skip");
-		const heading = el("div.heading", { onclick: () => !this.more.hidden && acts.details() }, this.title, this.subtitle);
+		const heading = el(
+			"div.heading",
+			{ onclick: () => !this.more.hidden && acts.details() },
+			this.title,
+			this.subtitle,
+		);
 		this.bar = el("header.bar", this.back, heading, this.ring, this.more, this.listed);
-		root.replaceChildren(this.skip, this.bar, el("div.under", this.status, this.notice), this.main, this.toasts, this.spoken);
+		root.replaceChildren(
+			this.skip,
+			this.bar,
+			el("div.under", this.status, this.notice),
+			this.main,
+			this.toasts,
+			this.spoken,
+		);
 	}
 
 	/** @param {"signin" | "list" | "session"} view @param {...Node} children */
@@ -35,7 +47,9 @@ export class Shell {
 		setAttr(this.root, "data-view", view);
 		this.skip.hidden = view !== "session";
 		this.listed.hidden = view !== "list";
-		const same = children.length === this.main.childNodes.length && children.every((one, index) => this.main.childNodes[index] === one);
+		const same =
+			children.length === this.main.childNodes.length &&
+			children.every((one, index) => this.main.childNodes[index] === one);
 		if (!same) this.main.replaceChildren(...children);
 	}
 
@@ -67,7 +81,11 @@ export class Shell {
 	/** Show a message for a short time. It stays readable while more come. @param {string} text */
 	say(text) {
 		for (const one of this.toasts.children) if (one.firstChild?.textContent === text) one.remove();
-		const toast = el("div.toast", el("p", { role: "alert" }, text), iconButton("Dismiss", "close", () => toast.remove()));
+		const toast = el(
+			"div.toast",
+			el("p", { role: "alert" }, text),
+			iconButton("Dismiss", "close", () => toast.remove()),
+		);
 		let timer = 0;
 		const wait = () => {
 			timer = setTimeout(() => toast.remove(), PASSING_MS + PER_CHAR_MS * text.length);

@@ -96,10 +96,20 @@ export function signInView(signedIn, trouble = "") {
 		field("Key", key),
 		alert,
 		go,
-		el("p.hint", "Find the key in ", el("code", "~/.builderos/api-key"), " on the computer that runs the server. Or open Pair a device on a device that is signed in, and scan its code or paste its link here."),
+		el(
+			"p.hint",
+			"Find the key in ",
+			el("code", "~/.builderos/api-key"),
+			" on the computer that runs the server. Or open Pair a device on a device that is signed in, and scan its code or paste its link here.",
+		),
 	);
 	if (/** @type {any} */ (navigator).standalone) {
-		form.append(el("p.hint", "An installed app keeps its own data: make a new pairing link for it, copy the link and paste it here."));
+		form.append(
+			el(
+				"p.hint",
+				"An installed app keeps its own data: make a new pairing link for it, copy the link and paste it here.",
+			),
+		);
 	}
 	form.onsubmit = async (event) => {
 		event.preventDefault();

@@ -9,7 +9,11 @@ export class StartView {
 		this.text = el("textarea", { rows: 1, "aria-label": "What should we do?", placeholder: "What should we do?" });
 		this.agent = el("select", { "aria-label": "With agent" });
 		this.go = iconButton("Start", "send", () => this.#begin(begin), "primary");
-		this.node = el("form.composer", { "aria-label": "New session" }, el("div.box", this.text, el("div.row", this.agent, el("span.gap"), this.go)));
+		this.node = el(
+			"form.composer",
+			{ "aria-label": "New session" },
+			el("div.box", this.text, el("div.row", this.agent, el("span.gap"), this.go)),
+		);
 		this.node.onsubmit = (event) => event.preventDefault();
 		this.text.oninput = () => this.#fit();
 		this.text.onkeydown = (event) => {

@@ -16,7 +16,11 @@ export function steering(session, composer) {
 		dialog.close();
 		composer.sendLater(when.toISOString());
 	});
-	const dialog = openDialog("Mode and model", at, el("details", el("summary", "Send this message later"), el("div.inline", field("Time", later), send)));
+	const dialog = openDialog(
+		"Mode and model",
+		at,
+		el("details", el("summary", "Send this message later"), el("div.inline", field("Time", later), send)),
+	);
 	session.watchers.add(draw);
 	dialog.addEventListener("close", () => session.watchers.delete(draw));
 }
@@ -34,11 +38,17 @@ function choices(session) {
 	const efforts = model?.efforts ?? [];
 	/** @type {[string, string, {value: string, text: string, more?: string | undefined}[]][]} */
 	const fields = [
-		["Permission mode", "permission_mode", modes.map((one) => ({ value: one.id, text: modeName(one), more: one.description }))],
+		[
+			"Permission mode",
+			"permission_mode",
+			modes.map((one) => ({ value: one.id, text: modeName(one), more: one.description })),
+		],
 		["Model", "model", models.map((one) => ({ value: one.id, text: one.name ?? one.id, more: one.description }))],
 		["Effort", "effort", efforts.map((one) => ({ value: one, text: one }))],
 	];
-	return fields.filter(([, , options]) => options.length).map(([label, name, options]) => choice(session, label, name, options, applies[name] ?? ""));
+	return fields
+		.filter(([, , options]) => options.length)
+		.map(([label, name, options]) => choice(session, label, name, options, applies[name] ?? ""));
 }
 
 /**
@@ -47,12 +57,20 @@ function choices(session) {
  */
 function choice(session, label, name, options, applies) {
 	const current = session.journal.settings[name] ?? "";
-	const select = el("select", el("option", { value: "" }, "The agent's default"), ...options.map((one) => el("option", { value: one.value }, one.text)));
+	const select = el(
+		"select",
+		el("option", { value: "" }, "The agent's default"),
+		...options.map((one) => el("option", { value: one.value }, one.text)),
+	);
 	select.value = options.some((one) => one.value === current) ? current : "";
 	select.onchange = () => {
 		const sent = session.act({ type: "configure", settings: { [name]: select.value || null } });
 		if (!sent) select.value = current;
 	};
 	const chosen = options.find((one) => one.value === select.value)?.more ?? "";
-	return field(label, select, [chosen, applies === "next_turn" ? "Holds from the next turn." : ""].filter(Boolean).join(" "));
+	return field(
+		label,
+		select,
+		[chosen, applies === "next_turn" ? "Holds from the next turn." : ""].filter(Boolean).join(" "),
+	);
 }

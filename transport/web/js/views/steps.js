@@ -17,9 +17,13 @@ export async function showSteps(session, entry) {
 	try {
 		let after = entry.seq - 1;
 		for (let read = 0, ended = false; !ended && read < MOST; read += PAGE) {
-			const page = await client.api.json(`/api/sessions/${encodeURIComponent(id)}/events?after_seq=${after}&limit=${PAGE}`);
+			const page = await client.api.json(
+				`/api/sessions/${encodeURIComponent(id)}/events?after_seq=${after}&limit=${PAGE}`,
+			);
 			for (const one of page.events) if (one.turn_id === entry.turn) take(made, one);
-			ended = page.next_after === null || page.events.some((/** @type {Frame} */ one) => one.turn_id === entry.turn && ENDS.has(one.type));
+			ended =
+				page.next_after === null ||
+				page.events.some((/** @type {Frame} */ one) => one.turn_id === entry.turn && ENDS.has(one.type));
 			after = page.next_after ?? after;
 		}
 	} catch {

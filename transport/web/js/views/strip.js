@@ -26,16 +26,22 @@ export class StripView {
 		}
 		this.timer ??= setInterval(() => this.#tick(), 1000);
 		const tool = running.tools.findLast((one) => one.output === undefined);
-		const { verb, gist } = tool ? describe(tool.name, tool.input, settings.workspace ?? undefined) : { verb: "", gist: "" };
+		const { verb, gist } = tool
+			? describe(tool.name, tool.input, settings.workspace ?? undefined)
+			: { verb: "", gist: "" };
 		const doing = running.parts.at(-1)?.kind === "text" ? "Writing" : "Working";
-		setText(this.words, pending.size ? "Waiting for you" : tool ? `${verb} ${gist}`.trim() : running.passing ? "Trying again" : doing);
+		setText(
+			this.words,
+			pending.size ? "Waiting for you" : tool ? `${verb} ${gist}`.trim() : running.passing ? "Trying again" : doing,
+		);
 		const done = plan.filter((one) => one.status === "completed").length;
 		setText(this.plan, plan.length ? `to-do ${done}/${plan.length}` : "");
 		this.#tick();
 	}
 
 	#tick() {
-		if (document.visibilityState === "visible" && this.since) setText(this.time, clock(Date.now() - Date.parse(this.since)));
+		if (document.visibilityState === "visible" && this.since)
+			setText(this.time, clock(Date.now() - Date.parse(this.since)));
 	}
 }
 

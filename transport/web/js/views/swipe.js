@@ -14,7 +14,8 @@ const EDGE = 28;
 
 /** What would happen if the finger lifts here. @param {SessionInfo} one @param {number} dx @returns {[string, What] | null} */
 export function meant({ pinned, archived }, dx) {
-	if (dx < 0 && archived !== undefined) return [archived ? "Move out of the archive" : "Archive", { archived: !archived }];
+	if (dx < 0 && archived !== undefined)
+		return [archived ? "Move out of the archive" : "Archive", { archived: !archived }];
 	if (dx > 0 && pinned !== undefined) return [pinned ? "Unpin" : "Pin", { pinned: !pinned }];
 	return null;
 }
@@ -25,7 +26,9 @@ export function meant({ pinned, archived }, dx) {
  */
 export function follow(event, find, act) {
 	const [touch] = event.touches;
-	const link = /** @type {HTMLAnchorElement | null | undefined} */ (/** @type {Element} */ (event.target).closest?.(".item"));
+	const link = /** @type {HTMLAnchorElement | null | undefined} */ (
+		/** @type {Element} */ (event.target).closest?.(".item")
+	);
 	const one = find(decodeURIComponent(link?.hash.slice(4) ?? ""));
 	if (!touch || !link || !one || event.touches.length > 1) return;
 	const { clientX: x, clientY: y } = touch;
@@ -41,21 +44,29 @@ export function follow(event, find, act) {
 		delete row.dataset.swipe;
 	};
 	const { signal } = stop;
-	link.addEventListener("touchmove", (moved) => {
-		const at = /** @type {Touch} */ (moved.touches[0]);
-		dx = at.clientX - x;
-		const dy = Math.abs(at.clientY - y);
-		if (!sideways && dy > NEAR) return end(); // it scrolls
-		sideways ||= Math.abs(dx) > NEAR && Math.abs(dx) > 2 * dy;
-		const would = sideways ? meant(one, dx) : null;
-		link.style.translate = would ? `${Math.max(-2 * FAR, Math.min(2 * FAR, dx))}px` : "";
-		if (would && Math.abs(dx) >= FAR) row.dataset.swipe = would[0];
-		else delete row.dataset.swipe;
-	}, { passive: true, signal });
+	link.addEventListener(
+		"touchmove",
+		(moved) => {
+			const at = /** @type {Touch} */ (moved.touches[0]);
+			dx = at.clientX - x;
+			const dy = Math.abs(at.clientY - y);
+			if (!sideways && dy > NEAR) return end(); // it scrolls
+			sideways ||= Math.abs(dx) > NEAR && Math.abs(dx) > 2 * dy;
+			const would = sideways ? meant(one, dx) : null;
+			link.style.translate = would ? `${Math.max(-2 * FAR, Math.min(2 * FAR, dx))}px` : "";
+			if (would && Math.abs(dx) >= FAR) row.dataset.swipe = would[0];
+			else delete row.dataset.swipe;
+		},
+		{ passive: true, signal },
+	);
 	link.addEventListener("touchcancel", end, { signal });
-	link.addEventListener("touchend", () => {
-		const would = sideways && Math.abs(dx) >= FAR ? meant(one, dx) : null;
-		end();
-		if (would) act(one.session_id, would[1]);
-	}, { signal });
+	link.addEventListener(
+		"touchend",
+		() => {
+			const would = sideways && Math.abs(dx) >= FAR ? meant(one, dx) : null;
+			end();
+			if (would) act(one.session_id, would[1]);
+		},
+		{ signal },
+	);
 }

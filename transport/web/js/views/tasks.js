@@ -42,8 +42,20 @@ export class TasksView {
 		const more = task.state === "running" ? task.progress : (task.result ?? "");
 		return el(
 			"li",
-			{ role: "treeitem", "data-task": task.id, "data-state": task.state, tabindex: -1, ...(inner.length ? { "aria-expanded": "true" } : {}) },
-			el("span.task", el("b", task.title), " ", el("span.word", task.state), task.agent ? el("small", ` ${task.agent}`) : null),
+			{
+				role: "treeitem",
+				"data-task": task.id,
+				"data-state": task.state,
+				tabindex: -1,
+				...(inner.length ? { "aria-expanded": "true" } : {}),
+			},
+			el(
+				"span.task",
+				el("b", task.title),
+				" ",
+				el("span.word", task.state),
+				task.agent ? el("small", ` ${task.agent}`) : null,
+			),
 			more ? el("small.more", more) : null,
 			task.background && task.state === "running" ? this.#stop(task) : null,
 			inner.length ? el("ul", { role: "group" }, ...inner.map((one) => this.#item(one, all))) : null,
@@ -68,7 +80,8 @@ export class TasksView {
 		/** @type {Record<string, number>} */
 		const goals = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1, ArrowRight: at + 1 };
 		const parent = items[at]?.parentElement?.closest("[role=treeitem]");
-		const goal = event.key === "ArrowLeft" && parent ? items.indexOf(/** @type {HTMLElement} */ (parent)) : goals[event.key];
+		const goal =
+			event.key === "ArrowLeft" && parent ? items.indexOf(/** @type {HTMLElement} */ (parent)) : goals[event.key];
 		const next = goal === undefined ? undefined : items[goal];
 		if (!next) return;
 		event.preventDefault();

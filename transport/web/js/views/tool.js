@@ -19,16 +19,23 @@ function stateOf(tool) {
 function stateWords(tool) {
 	const state = stateOf(tool);
 	const [, code] = /^(?:Error: )?Exit code (\d+)/.exec(tool.output ?? "") ?? [];
-	const sum = (/** @type {"added" | "removed"} */ what) => (tool.diff ?? []).reduce((all, one) => all + (one[what] ?? 0), 0);
+	const sum = (/** @type {"added" | "removed"} */ what) =>
+		(tool.diff ?? []).reduce((all, one) => all + (one[what] ?? 0), 0);
 	const changed = tool.diff?.length ? `+${sum("added")} −${sum("removed")}` : "";
 	if (state === "failed") return code ? `failed · exit ${code}` : "failed";
-	return state === "running" ? "running" : [changed, tool.ms === undefined ? "done" : lasted(tool.ms)].filter(Boolean).join(" · ");
+	return state === "running"
+		? "running"
+		: [changed, tool.ms === undefined ? "done" : lasted(tool.ms)].filter(Boolean).join(" · ");
 }
 
 /** The last line that a running call has printed. @param {Tool} tool */
 function lastLine({ output, printed }) {
 	if (output !== undefined || !printed) return "";
-	const [line = ""] = printed.slice(-500).trimEnd().split(/[\r\n]/).slice(-1);
+	const [line = ""] = printed
+		.slice(-500)
+		.trimEnd()
+		.split(/[\r\n]/)
+		.slice(-1);
 	return line.replace(/\x1b\[[0-9;?]*[A-Za-z]/g, "");
 }
 
@@ -43,7 +50,12 @@ export class ToolView {
 		this.now = el("span.gist.now", { hidden: true });
 		this.body = el("div.toolbody");
 		this.printed = el("div");
-		this.details = el("details.tool", { ontoggle: () => this.#fill() }, el("summary", el("b", verb), this.gist, this.now, this.state), this.body);
+		this.details = el(
+			"details.tool",
+			{ ontoggle: () => this.#fill() },
+			el("summary", el("b", verb), this.gist, this.now, this.state),
+			this.body,
+		);
 		this.node = el("div.toolrow", this.details);
 		/** @type {LineView | undefined} the decision about it */
 		this.line = undefined;

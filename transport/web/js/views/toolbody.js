@@ -36,15 +36,19 @@ export function printTool(at, tool, acts) {
 
 /** A picture in a call's output, fetched when the person wants to see it. @param {{mime_type: string, size: number, url: string}} picture @param {Acts} acts */
 function drawPicture({ mime_type: type, size, url }, acts) {
-	const show = button(`Show the picture, ${sizeText(size)}`, async () => {
-		try {
-			const src = URL.createObjectURL(new Blob([await acts.fetch(url)], { type }));
-			const free = () => URL.revokeObjectURL(src);
-			show.replaceWith(el("img.picture", { src, alt: "A picture from this tool call", onload: free, onerror: free }));
-		} catch {
-			acts.say("Couldn't fetch the picture.");
-		}
-	}, "quiet");
+	const show = button(
+		`Show the picture, ${sizeText(size)}`,
+		async () => {
+			try {
+				const src = URL.createObjectURL(new Blob([await acts.fetch(url)], { type }));
+				const free = () => URL.revokeObjectURL(src);
+				show.replaceWith(el("img.picture", { src, alt: "A picture from this tool call", onload: free, onerror: free }));
+			} catch {
+				acts.say("Couldn't fetch the picture.");
+			}
+		},
+		"quiet",
+	);
 	return show;
 }
 
@@ -53,10 +57,16 @@ function fileButtons(tool, acts) {
 	const { kind } = describe(tool.name, tool.input, acts.workspace());
 	if (!acts.mayDrive() || (kind !== "edit" && kind !== "read")) return [];
 	const line = Number(tool.input?.offset) || 0;
-	return filesOf(tool, acts.workspace()).slice(0, FILES).map((path) => {
-		const show = () => acts.open(() => import("./file.js"), (part, session) => part.showFile(session, path, acts.say, { line }));
-		return button(`Open ${path}`, show, "quiet path");
-	});
+	return filesOf(tool, acts.workspace())
+		.slice(0, FILES)
+		.map((path) => {
+			const show = () =>
+				acts.open(
+					() => import("./file.js"),
+					(part, session) => part.showFile(session, path, acts.say, { line }),
+				);
+			return button(`Open ${path}`, show, "quiet path");
+		});
 }
 
 /**
@@ -66,7 +76,9 @@ function fileButtons(tool, acts) {
  */
 export function drawInput({ name, input, diff }, workspace) {
 	const { kind } = describe(name, input, workspace);
-	const changes = diff?.length ? diff.map(({ path, patch }) => ({ path, lines: readPatch(patch ?? "") })) : changesOf(input);
+	const changes = diff?.length
+		? diff.map(({ path, patch }) => ({ path, lines: readPatch(patch ?? "") }))
+		: changesOf(input);
 	if (changes.length) return changes.map(({ path, lines }) => drawDiff(relative(path, workspace), lines));
 	if (kind === "command") return drawCommand(input);
 	if (kind === "plan" && typeof input?.plan === "string") return [el("div.rendered.plan", markdown(input.plan))];
@@ -85,7 +97,10 @@ function drawCommand(input) {
 
 /** @param {any} input @param {string | undefined} workspace */
 function drawPairs(input, workspace) {
-	const pairs = Object.entries(input ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")}: ${/path/.test(name) ? relative(value, workspace) : inputText(value)}`);
+	const pairs = Object.entries(input ?? {}).map(
+		([name, value]) =>
+			`${name.replaceAll("_", " ")}: ${/path/.test(name) ? relative(value, workspace) : inputText(value)}`,
+	);
 	return [pre(pairs.join("\n"))];
 }
 
@@ -94,7 +109,12 @@ export function drawTodo(list) {
 	const rows = (Array.isArray(list) ? list : []).map((one) => {
 		const status = String(one?.status ?? "pending");
 		const words = { completed: "done", in_progress: "in progress" };
-		return el("li", { "data-status": status }, el("span.unseen", `${words[/** @type {"completed"} */ (status)] ?? "open"}: `), String(one?.content ?? one?.step ?? ""));
+		return el(
+			"li",
+			{ "data-status": status },
+			el("span.unseen", `${words[/** @type {"completed"} */ (status)] ?? "open"}: `),
+			String(one?.content ?? one?.step ?? ""),
+		);
 	});
 	return el("ul.todo", ...rows);
 }
@@ -118,7 +138,9 @@ function drawOutput(tool, output, acts) {
 	if (kind === "edit" && !tool.isError) return []; // the change shows it
 	const text = output.replace(/<\/?tool_use_error>/g, "");
 	const shown = text.slice(0, CHARS);
-	const pieces = readAnsi(shown).map(({ text: part, style }) => (style ? [el("span", { class: style }, part)] : kind === "read" ? [part] : linkedText(part, acts)));
+	const pieces = readAnsi(shown).map(({ text: part, style }) =>
+		style ? [el("span", { class: style }, part)] : kind === "read" ? [part] : linkedText(part, acts),
+	);
 	const rest = text.length > CHARS ? [`\n… ${text.length - CHARS} more characters`] : [];
 	return [el("p.label", tool.isError ? "Error" : "Output"), el("pre", { tabindex: 0 }, ...pieces.flat(), ...rest)];
 }

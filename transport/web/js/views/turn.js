@@ -100,7 +100,16 @@ export class AnswerView {
 		this.ending = el("p.ending", { hidden: true });
 		this.changed = el("div.foot.changed", { hidden: true });
 		this.foot = el("div.foot", { hidden: true });
-		this.node = el("article", { "data-role": "assistant", tabindex: -1 }, this.who, this.body, this.passing, this.ending, this.changed, this.foot);
+		this.node = el(
+			"article",
+			{ "data-role": "assistant", tabindex: -1 },
+			this.who,
+			this.body,
+			this.passing,
+			this.ending,
+			this.changed,
+			this.foot,
+		);
 		/** @type {Map<Part, TextView | ThinkingView | LineView>} */
 		this.views = new Map();
 		/** @type {Map<string, import("./tool.js").RunView>} by the first call's id */
@@ -135,10 +144,14 @@ export class AnswerView {
 	/** @param {AnswerEntry} entry */
 	#changed(entry) {
 		if (changes) changes.drawChanged(this.changed, entry, this.acts);
-		else import("./changed.js").then((module) => {
-			changes = module;
-			this.acts.redraw(entry.key);
-		}, () => {}); // the next drawing tries again
+		else
+			import("./changed.js").then(
+				(module) => {
+					changes = module;
+					this.acts.redraw(entry.key);
+				},
+				() => {},
+			); // the next drawing tries again
 	}
 
 	/** The same turn came again, for example after a reconnection without a position. The old parts no longer count. */
@@ -193,7 +206,12 @@ export class AnswerView {
 	/** @param {Block | Line} part */
 	#part(part) {
 		let view = this.views.get(part);
-		if (!view) this.views.set(part, (view = part.kind === "line" ? new LineView(this.acts) : part.kind === "text" ? new TextView() : new ThinkingView()));
+		if (!view)
+			this.views.set(
+				part,
+				(view =
+					part.kind === "line" ? new LineView(this.acts) : part.kind === "text" ? new TextView() : new ThinkingView()),
+			);
 		if (part.kind === "line") /** @type {LineView} */ (view).update(part);
 		else if (this.html === null) /** @type {TextView} */ (view).grow(part);
 		return view;
@@ -220,10 +238,17 @@ export class AnswerView {
 		const blocks = entry.blocks.map((one) => /** @type {TextView} */ (this.views.get(one)));
 		const known = entry.blocks.every((one) => found.has(one.id));
 		for (const [index, view] of blocks.entries()) {
-			const nodes = known ? found.get(entry.blocks[index]?.id ?? "") : index === 0 ? joined(found) : document.createDocumentFragment();
+			const nodes = known
+				? found.get(entry.blocks[index]?.id ?? "")
+				: index === 0
+					? joined(found)
+					: document.createDocumentFragment();
 			if (nodes) view?.render(nodes);
 		}
-		import("./paths.js").then(({ linkPaths }) => linkPaths(this.body, this.acts), () => {}); // as code they stay readable
+		import("./paths.js").then(
+			({ linkPaths }) => linkPaths(this.body, this.acts),
+			() => {},
+		); // as code they stay readable
 	}
 
 	/** The answer as text, for reading aloud and for the clipboard. */
@@ -236,22 +261,45 @@ export class AnswerView {
 		const { usage, at } = entry.end ?? { usage: /** @type {Ending["usage"]} */ ({}), at: "" };
 		const ms = at ? Date.parse(at) - Date.parse(entry.at) : 0;
 		const tokens = (usage.input_tokens ?? 0) + (usage.output_tokens ?? 0);
-		const facts = [ms > 0 ? lasted(ms) : "", tokens ? `${new Intl.NumberFormat([], { notation: "compact" }).format(tokens)} tokens` : ""];
+		const facts = [
+			ms > 0 ? lasted(ms) : "",
+			tokens ? `${new Intl.NumberFormat([], { notation: "compact" }).format(tokens)} tokens` : "",
+		];
 		const said = facts.filter(Boolean).join(" · ");
 		const parts = [said ? el("span.facts-line", said) : null];
-		if (entry.status === "error" && this.acts.mayDrive()) parts.push(button("Retry", () => this.acts.retryTurn(entry), "quiet"));
-		if (entry.past) parts.push(button("Show steps", () => this.acts.open(() => import("./steps.js"), ({ showSteps }, session) => showSteps(session, entry)), "quiet"));
+		if (entry.status === "error" && this.acts.mayDrive())
+			parts.push(button("Retry", () => this.acts.retryTurn(entry), "quiet"));
+		if (entry.past)
+			parts.push(
+				button(
+					"Show steps",
+					() =>
+						this.acts.open(
+							() => import("./steps.js"),
+							({ showSteps }, session) => showSteps(session, entry),
+						),
+					"quiet",
+				),
+			);
 		for (const more of this.acts.more(entry)) parts.push(more);
 		if (entry.blocks.length) parts.push(...this.#wordButtons());
 		this.foot.append(...parts.filter((one) => one !== null));
 	}
 
 	#wordButtons() {
-		const copy = el("button", { type: "button", class: "quiet", onclick: () => this.acts.copy(this.words) }, icon("copy"), "Copy");
+		const copy = el(
+			"button",
+			{ type: "button", class: "quiet", onclick: () => this.acts.copy(this.words) },
+			icon("copy"),
+			"Copy",
+		);
 		if (!canSpeak) return [copy];
 		const read = el("button", { type: "button", class: "quiet", "aria-pressed": "false" }, icon("speak"), "Read aloud");
 		read.onclick = () =>
-			this.acts.open(() => import("../voice.js"), ({ readAloud }) => readAloud(read, this.html === null ? this.words : this.body.innerText));
+			this.acts.open(
+				() => import("../voice.js"),
+				({ readAloud }) => readAloud(read, this.html === null ? this.words : this.body.innerText),
+			);
 		return [copy, read];
 	}
 }

@@ -32,5 +32,6 @@ async function refused(session, frame, what, say) {
 	}
 	const canForce = code === "busy" && session.journal.turn === null && !what.force;
 	if (!canForce) say(content);
-	else if (await confirmed(`${content} What it writes meanwhile may become a conflict.`, "Undo anyway")) ask(session, { ...what, force: true }, say);
+	else if (await confirmed(`${content} What it writes meanwhile may become a conflict.`, "Undo anyway"))
+		ask(session, { ...what, force: true }, say);
 }

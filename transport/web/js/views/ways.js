@@ -11,10 +11,18 @@ export function ways(session, entry, say) {
 	if (end?.resetsAt) {
 		const later = end.resetsAt;
 		// If two devices press this, the server creates one message.
-		found.push(button(`Continue at ${clockTime(later)}`, () => session.send("Continue.", [], "queue", { id: `continue-${turn}`, later }), "quiet"));
+		found.push(
+			button(
+				`Continue at ${clockTime(later)}`,
+				() => session.send("Continue.", [], "queue", { id: `continue-${turn}`, later }),
+				"quiet",
+			),
+		);
 	}
-	if (end?.ways.includes("compact")) found.push(button("Shorten the context", () => session.send("/compact", []), "quiet"));
-	if (end?.ways.includes("renew")) found.push(button("Restart with the history", () => session.act({ type: "renew" }), "quiet"));
+	if (end?.ways.includes("compact"))
+		found.push(button("Shorten the context", () => session.send("/compact", []), "quiet"));
+	if (end?.ways.includes("renew"))
+		found.push(button("Restart with the history", () => session.act({ type: "renew" }), "quiet"));
 	if (end?.ways.includes("fork")) found.push(button("Fork", () => fork(session, turn, "", say), "quiet"));
 	return found;
 }
@@ -27,7 +35,10 @@ export async function fork(session, turn, text, say) {
 	const id = `s-${randomHex(6)}`;
 	const title = session.journal.title ? { title: `${session.journal.title} (fork)`.slice(0, 200) } : {};
 	try {
-		await session.client.api.json(`/api/sessions/${encodeURIComponent(session.id)}/fork`, { method: "POST", body: { after_turn: turn, session_id: id, ...title } });
+		await session.client.api.json(`/api/sessions/${encodeURIComponent(session.id)}/fork`, {
+			method: "POST",
+			body: { after_turn: turn, session_id: id, ...title },
+		});
 	} catch (error) {
 		return say(error instanceof Error ? error.message : "Something went wrong.");
 	}
@@ -46,7 +57,12 @@ export function turnBefore({ journal }, entry) {
 export function again(session, { turn }) {
 	for (const one of session.journal.entries) {
 		if (one.kind !== "user" || one.turn !== turn) continue;
-		const files = one.files.map((file) => ({ name: file.filename, type: file.mime_type ?? "", size: file.size ?? 0, ...(file.url ? { url: file.url } : {}) }));
+		const files = one.files.map((file) => ({
+			name: file.filename,
+			type: file.mime_type ?? "",
+			size: file.size ?? 0,
+			...(file.url ? { url: file.url } : {}),
+		}));
 		session.send(one.text, files);
 	}
 }

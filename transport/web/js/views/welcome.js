@@ -15,11 +15,19 @@ export function missing(status) {
 		const name = agent.name === "claude" ? "Claude Code" : agentName(agent.name);
 		const signIn = /not signed in/.test(agent.problem ?? "");
 		const problem = agent.problem ?? "not ready";
-		found.push({ what: signIn ? `${name} isn't signed in` : `${name}: ${problem}`, note: signIn ? `${agent.name}: ${problem}` : "", how: agent.fix ?? "" });
+		found.push({
+			what: signIn ? `${name} isn't signed in` : `${name}: ${problem}`,
+			note: signIn ? `${agent.name}: ${problem}` : "",
+			how: agent.fix ?? "",
+		});
 	}
 	const workspace = status?.workspace;
 	if (workspace && !workspace.ok) {
-		found.push({ what: `The folder ${workspace.path ?? ""} does not exist`, note: "", how: "builderos serve --workspace FOLDER" });
+		found.push({
+			what: `The folder ${workspace.path ?? ""} does not exist`,
+			note: "",
+			how: "builderos serve --workspace FOLDER",
+		});
 	}
 	return found;
 }
@@ -33,7 +41,12 @@ export function welcomeView(status, sessions, brief) {
 		"section.welcome",
 		{ "aria-label": "Welcome" },
 		el("h2", sessions ? "Choose a session" : "Welcome"),
-		el("p", sessions ? "Or start a new one." : "A session is a conversation with one agent. All your devices can follow it and take part."),
+		el(
+			"p",
+			sessions
+				? "Or start a new one."
+				: "A session is a conversation with one agent. All your devices can follow it and take part.",
+		),
 		...(wrong.length ? [setUp(wrong)] : []),
 		desk,
 	);
@@ -41,6 +54,8 @@ export function welcomeView(status, sessions, brief) {
 
 /** @param {{what: string, note: string, how: string}[]} wrong */
 function setUp(wrong) {
-	const rows = wrong.map(({ what, note, how }) => el("li", el("b", what), note ? el("small", ` ${note}`) : null, how ? el("code", how) : null));
+	const rows = wrong.map(({ what, note, how }) =>
+		el("li", el("b", what), note ? el("small", ` ${note}`) : null, how ? el("code", how) : null),
+	);
 	return el("div.missing", el("h3", "Finish setting up"), el("ul", ...rows));
 }
