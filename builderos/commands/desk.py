@@ -16,8 +16,8 @@ from bridgehub.protocol.errors import unwrap
 from builderos.client.state import RefusedError
 from builderos.client.wire.http import call
 from builderos.client.wire.server import LinkLostError, NoServerError, find_server
-from builderos.commands.device_store import open_folder_devices
 from builderos.desk_hook import DeskHook, HookError, describe
+from builderos.device_store import open_folder_devices
 from builderos.exit_status import OK, fail
 from storage.data_folder import DATABASE_NAME
 from storage.errors import StorageError
