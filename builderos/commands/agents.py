@@ -161,10 +161,12 @@ async def _check(name: str, agent: AcpAgent, environment: dict[str, str]) -> int
             env={**agent_environment(environment), **agent.env},
             options={"command": list(agent.command)},
             agent_session_id="check",
+            start_s=agent.start_s,
         )
-        with trio.move_on_after(CHECK_S):
+        limit_s = max(CHECK_S, 2 * agent.start_s)  # a start and a new conversation
+        with trio.move_on_after(limit_s):
             return await _look(spec)
-    return fail(f"{name} did not answer within {CHECK_S:g} s")
+    return fail(f"{name} did not answer within {limit_s:g} s")
 
 
 async def _look(spec: HubSpec) -> int:

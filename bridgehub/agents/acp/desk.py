@@ -47,9 +47,6 @@ MAX_SAID = 64 * 1024
 MAX_SIZE = 16 * 1024 * 1024
 """Code points of all turns together. Older turns are left out."""
 
-LOAD_S = 30.0
-"""How long an agent may take to repeat a conversation, or to send a page of its list, seconds."""
-
 _LEFT_OUT = (Gauged, Noticed, PlanChanged)
 """Events that describe the present state and are not part of the conversation."""
 
@@ -121,7 +118,7 @@ class AcpDesk:
         for _ in range(MAX_PAGES):
             told = {"cwd": workspace, "cursor": cursor}
             params = {name: value for name, value in told.items() if value is not None}
-            with trio.fail_after(LOAD_S):
+            with trio.fail_after(self.spec.start_s):
                 page = await self.program.call("session/list", params)
             entries = (_conversation(one) for one in page.objects("sessions"))
             found += [one for one in entries if one is not None and workspace in (None, one.workspace)]
@@ -149,7 +146,7 @@ class AcpDesk:
         params = {"sessionId": native_id, "cwd": conversation.workspace, "mcpServers": []}
         self.heard.begin(native_id)
         try:
-            with trio.fail_after(LOAD_S):
+            with trio.fail_after(self.spec.start_s):
                 await self.program.call("session/load", params)
         except CallRefused:
             return None

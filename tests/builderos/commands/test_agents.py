@@ -139,6 +139,13 @@ def test_a_check_says_what_is_wrong(
     assert told in capsys.readouterr().err
 
 
+def test_a_check_waits_as_long_as_the_table_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = config_of(tmp_path, "{}")
+    path.write_text(path.read_text().replace('kind = "acp"', 'kind = "acp"\nstart_s = 0.01'))
+    assert main(["agents", "check", "mine", "--config", str(path)]) == 1
+    assert "mine did not start within 0.01 s" in capsys.readouterr().err
+
+
 def test_a_check_of_a_missing_agent_names_its_install_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
