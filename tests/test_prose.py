@@ -46,6 +46,9 @@ PAGES: Final = [*sorted(ROOT.glob("*.md")), ROOT / "tests" / "README.md", *sorte
 PAGES_TO_DO: Final = frozenset[str]()
 """Pages that are still to be rewritten, or come with other work. It only shrinks."""
 
+MAX_NAME: Final = 60
+"""Characters of a test's name."""
+
 WEB: Final = ROOT / "transport" / "web"
 PYTHON: Final = [
     path for folder in (*ALLOWED, "tests", "bench") for path in sorted((ROOT / folder).rglob("*.py"))
@@ -144,6 +147,14 @@ def test_page_line_length(page: Path) -> None:
     text = _FENCE.sub("", page.read_text())
     lines = [line for line in text.splitlines() if len(line) > WIDTH and " " in line.strip()]
     assert [line for line in lines if not line.lstrip().startswith("|")] == [], "make format wraps them"
+
+
+def test_names_of_tests_are_short() -> None:
+    """CONTRIBUTING.md has the bound."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    names = [name for path in files for name in re.findall(r"def (test_\w+)", path.read_text())]
+    assert len(names) > 2000, "the tests are read"
+    assert [name for name in names if len(name) > MAX_NAME] == []
 
 
 def test_code_words() -> None:

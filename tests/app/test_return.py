@@ -194,7 +194,7 @@ async def test_what_went_into_a_dead_network_comes_again(autojump_clock: MockClo
 
 
 @pytest.mark.parametrize("away", [True, False])
-async def test_what_the_agent_said_by_itself_comes_first_with_the_next_answer(
+async def test_what_the_agent_said_by_itself_precedes_the_answer(
     away: bool, autojump_clock: MockClock
 ) -> None:
     async with open_world() as world:

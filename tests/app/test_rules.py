@@ -359,7 +359,7 @@ def trio_error() -> Exception:
     return ShuttingDown()
 
 
-async def test_the_app_counts_as_looking_for_a_minute_and_only_while_connected(
+async def test_the_app_looks_for_a_minute_and_only_while_connected(
     autojump_clock: MockClock,
 ) -> None:
     async with open_world() as world:

@@ -29,7 +29,7 @@ def timed(first_ms: int) -> Timed:
     return Timed(first_ms * 1000, 0, 0)
 
 
-def test_a_fresh_session_is_held_against_the_bare_program_and_a_warmed_one_against_a_warm_turn() -> None:
+def test_a_fresh_and_a_warmed_session_are_held_against_others() -> None:
     rounds = [
         Fresh(timed(200), timed(300), bare_warmed=timed(55), warmed=timed(60), warm=timed(50)),
         Fresh(timed(400), timed(400), bare_warmed=timed(80), warmed=timed(90), warm=timed(50)),

@@ -35,7 +35,7 @@ async def test_both_chains_are_measured_with_a_process_a_session(
     assert all(row.measured.low > 0 and row.ratio is not None for row in rows)
 
 
-def test_pieces_come_in_all_periods_and_no_two_sessions_are_in_step() -> None:
+def test_pieces_come_in_all_periods_and_no_sessions_are_in_step() -> None:
     crowd = paces(40, 2.0)
     assert set(Counter(pace.period_ms for pace in crowd).values()) == {2}
     assert {pace.period_ms for pace in crowd} == set(range(31, 51))

@@ -128,7 +128,7 @@ async def test_anything_but_a_piece_takes_what_gathers_along(
         assert link.texts == ["a", "b", "now"]
 
 
-async def test_a_link_that_ends_while_pieces_gather_leaves_the_next_awake(
+async def test_a_link_that_ends_as_pieces_gather_leaves_the_next_awake(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with linked(tmp_path) as first:

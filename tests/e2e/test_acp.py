@@ -114,7 +114,7 @@ async def test_a_turn_outlives_the_server_a_conversation_its_hub(place: Path, si
             assert device.text(sid, end["turn_id"]) == "you said after (5)"
 
 
-async def test_a_conversation_of_its_own_terminal_is_opened_and_continued(place: Path) -> None:
+async def test_a_conversation_of_its_own_terminal_is_continued(place: Path) -> None:
     async with (
         open_place(place, list=True, cwd=str(place / "workspace")) as server,
         open_http(server) as http,
@@ -166,9 +166,7 @@ def is_printed(text: str) -> Callable[[dict[str, Any]], bool]:
     )
 
 
-async def test_what_a_command_prints_is_seen_by_all_also_after_the_servers_death(
-    place: Path, sid: str
-) -> None:
+async def test_what_a_command_prints_is_seen_after_the_servers_death(place: Path, sid: str) -> None:
     async with open_place(place) as server:
         async with server.device() as one, server.device() as two:
             await one.attach(sid, agent="mine")

@@ -29,7 +29,7 @@ async def desk_list(agents: Agents, **query: str) -> list[Json]:
         return found
 
 
-async def test_claude_session_of_a_terminal_is_opened_followed_and_taken_back(place: Path) -> None:
+async def test_claude_session_of_a_terminal_is_followed_and_given_back(place: Path) -> None:
     async with open_agents(place) as agents, open_http(agents.server) as http:
         claude_home(agents.home, agents.workspace)
         with open_tui([CLAUDE], agents.workspace, claude_env(agents)) as tui:

@@ -65,7 +65,7 @@ async def said_at_desk(phone: Device, sid: str, tui: Tui, words: str) -> str:
     return turn_id
 
 
-async def test_terminal_joins_a_live_thread_and_both_sides_see_and_decide_everything(place: Path) -> None:
+async def test_terminal_joins_a_live_thread_and_both_sides_decide(place: Path) -> None:
     async with (
         open_agents(place, codex_config=QUIET) as agents,
         open_http(agents.server) as http,
@@ -129,7 +129,7 @@ async def test_terminal_joins_a_live_thread_and_both_sides_see_and_decide_everyt
         assert [one for one in updated if "settings" in one] == [], "the terminal changed nothing"
 
 
-async def test_what_a_terminal_sets_in_a_shared_thread_is_the_sessions_setting(place: Path) -> None:
+async def test_what_a_terminal_sets_is_the_sessions_setting(place: Path) -> None:
     async with open_agents(place, codex_config=QUIET) as agents, agents.server.device() as phone:
         sid = "trip"
         await phone.attach(sid, agent="codex", settings=ASKING["codex"])
@@ -231,7 +231,7 @@ async def test_of_two_answers_at_once_one_counts_and_both_sides_agree(place: Pat
         assert by_whom, "somebody won"
 
 
-async def test_program_of_a_terminal_is_joined_and_continues_without_it(place: Path) -> None:
+async def test_a_terminals_program_is_joined_and_continues_without_it(place: Path) -> None:
     """The terminal's program listens where `codex` itself starts one; `codex resume` joins it without a word."""
     trusted = f'[projects."{place / "workspace"}"]\ntrust_level = "trusted"\n'
     async with (

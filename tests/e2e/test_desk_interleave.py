@@ -10,7 +10,7 @@ from tests.e2e.desk_interleave import run_rounds
 
 
 @pytest.mark.parametrize(("agent", "seeds"), [("claude", (3, 4)), ("codex", (3, 4))])
-async def test_no_word_of_either_side_is_missing_from_what_the_agent_sees(
+async def test_no_word_of_either_side_is_missing_for_the_agent(
     place: Path, agent: str, seeds: tuple[int, ...]
 ) -> None:
     await run_rounds(place, seeds, agent)

@@ -19,7 +19,7 @@ async def entries(http: httpx.AsyncClient, sid: str) -> list[Json]:
     return found
 
 
-async def test_sessions_of_the_desk_are_listed_opened_followed_and_left_alone(place: Path) -> None:
+async def test_sessions_of_the_desk_are_listed_opened_and_followed(place: Path) -> None:
     home = place / "home"
     home.mkdir()
     config = home / ".claude"

@@ -111,9 +111,7 @@ async def test_a_database_of_others_or_of_another_version_is_refused(
         ("postgresql://bos:geheim@127.0.0.1:1/x", "cannot be reached"),
     ],
 )
-async def test_a_server_that_is_not_there_is_one_line_without_a_password(
-    url: str, reason: str, tmp_path: Path
-) -> None:
+async def test_a_missing_server_is_one_line_without_a_password(url: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match=reason) as caught:
         async with opened_on(url, tmp_path):
             pass

@@ -46,9 +46,7 @@ async def test_numbers_of_any_size_stand_in_one_append(url: str, tmp_path: Path)
         assert [row.at_ms for row in await store.journal.read("trip", 0, 9)] == times
 
 
-async def test_search_finds_words_of_any_case_and_the_last_one_by_its_beginning(
-    url: str, tmp_path: Path
-) -> None:
+async def test_search_ignores_case_and_finds_a_words_beginning(url: str, tmp_path: Path) -> None:
     async with opened_on(url, tmp_path) as store:
         await store.catalog.create(new_session())
         grant = await store.ownership.acquire("trip")

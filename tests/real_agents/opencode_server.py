@@ -219,7 +219,7 @@ async def end_of_turn(device: Device, content: str) -> str:
     return str(sent["turn_id"])
 
 
-async def test_a_session_of_its_own_terminal_is_opened_and_gone_on_with(tmp_path: Path) -> None:
+async def test_a_session_of_its_own_terminal_is_opened_and_continued(tmp_path: Path) -> None:
     home, workspace = tmp_path / "agent", tmp_path / "workspace"
     workspace.mkdir()
     async with open_standin() as standin:

@@ -125,7 +125,7 @@ def test_a_comment_on_a_line_goes_into_the_next_message(site: Site, sid: str) ->
     expect(screen.questions.last).to_contain_text("This was better.")
 
 
-def test_old_and_new_are_side_by_side_and_lines_are_chosen_by_keyboard(site: Site, sid: str) -> None:
+def test_old_and_new_are_side_by_side_and_keys_choose_lines(site: Site, sid: str) -> None:
     before = "".join(f"{number}\n" for number in range(1, 40))
     work = make_repository(site, sid, {"a.txt": before})
     after = before.replace("3\n4\n5\n", "three\n5\n", 1).replace("30\n", "30\nmore\n")

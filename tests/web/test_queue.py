@@ -135,7 +135,7 @@ def test_what_an_agent_did_long_ago_is_fetched_if_somebody_asks(site: Site, sid:
     assert "after_seq=1&" in next(url for url in asked if "/events" in url)
 
 
-def test_a_part_that_did_not_load_says_so_and_is_loaded_by_the_next_press(site: Site, sid: str) -> None:
+def test_a_part_that_did_not_load_comes_by_the_next_press(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     screen = stage.screen
     page = screen.page
@@ -156,7 +156,7 @@ def test_a_part_that_did_not_load_says_so_and_is_loaded_by_the_next_press(site: 
     expect(toast).to_have_count(0)
 
 
-def test_a_question_that_did_not_load_is_loaded_by_the_next_press(site: Site, sid: str) -> None:
+def test_a_question_that_did_not_load_comes_by_the_next_press(site: Site, sid: str) -> None:
     stage = open_stage(site, sid)
     screen = stage.screen
     screen.page.route("**/js/views/asks.js", lambda route: route.abort())

@@ -73,7 +73,7 @@ def asked(text: str) -> list[str]:
     return [line.removeprefix("asks ") for line in text.split("\n") if line.startswith("asks ")]
 
 
-async def test_a_turn_of_each_side_that_the_branch_lacks_is_given_in_order() -> None:
+async def test_turns_of_both_sides_that_the_branch_lacks_keep_order() -> None:
     core = Core()
     ours(core, "one")
     core.give(seen(core, *turn("two")))

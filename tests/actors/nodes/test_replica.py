@@ -92,7 +92,7 @@ async def test_it_begins_where_the_answer_to_an_attach_is() -> None:
         assert world.replica.tail.read_nowait(6) is None, "the reader goes to the journal"
 
 
-async def test_events_that_were_folded_below_it_are_left_to_the_journal() -> None:
+async def test_events_folded_below_it_are_left_to_the_journal() -> None:
     async with opened() as world:
         world.replica.begin(1, 0)
         await world.write(6)
@@ -107,7 +107,7 @@ async def test_events_that_were_folded_below_it_are_left_to_the_journal() -> Non
         assert world.at == (1, 6)
 
 
-async def test_what_a_lost_mail_said_is_found_in_the_database_a_look_later() -> None:
+async def test_what_a_lost_mail_said_is_found_a_look_later() -> None:
     async with opened() as world:
         world.replica.begin(1, 0)
         await world.write(4)
@@ -121,7 +121,7 @@ async def test_what_a_lost_mail_said_is_found_in_the_database_a_look_later() -> 
         assert world.at == (2, 0), "it is removed: whoever is attached must attach again"
 
 
-async def test_a_session_of_the_same_name_that_was_made_later_is_another_one() -> None:
+async def test_a_later_session_of_the_same_name_is_another_one() -> None:
     async with opened() as world:
         world.replica.begin(1, 0)
         world.replica.polled(None)
@@ -152,7 +152,7 @@ async def test_who_is_attached_and_what_is_wrong_is_shown_once() -> None:
         assert tail.devices == (MAC,)
 
 
-async def test_the_home_tells_each_node_of_the_others_and_forgets_one_that_is_silent(
+async def test_the_home_lists_the_nodes_and_forgets_a_silent_one(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     session, line, sent = OneSession(), Line("a"), list[NodeMail]()

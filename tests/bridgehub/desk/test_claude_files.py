@@ -43,7 +43,7 @@ def small() -> Transcript:
     return made
 
 
-def test_list_has_titles_counts_and_folders_and_leaves_damage_out(tmp_path: Path) -> None:
+def test_list_has_titles_and_counts_and_leaves_damage_out(tmp_path: Path) -> None:
     made = small()
     made.user("to the sea")
     made.says("Nice.")
@@ -97,7 +97,7 @@ def test_large_transcript_is_read_by_its_ends_in_bounded_memory(tmp_path: Path) 
         tracemalloc.stop()
 
 
-def test_history_has_tools_with_diffs_and_leaves_the_programs_own_words_out(tmp_path: Path) -> None:
+def test_history_has_diffs_and_not_the_programs_own_words(tmp_path: Path) -> None:
     made = small()
     made.user("<local-command-stdout>Set model</local-command-stdout>")
     made.user("Caveat: The messages below were generated", isMeta=True)
@@ -243,7 +243,7 @@ def test_look_gives_what_others_added_once_and_not_our_own(tmp_path: Path) -> No
     assert third.mark.offset == path.stat().st_size - len(b'{"type":"assis')
 
 
-def test_what_somebody_chose_in_the_terminal_is_known_with_the_next_answer(tmp_path: Path) -> None:
+def test_what_a_terminal_chose_is_known_with_the_next_answer(tmp_path: Path) -> None:
     """Not before, since only the answer has the model's own name, and not what a program of ours was given."""
     made = small()
     path = made.write(tmp_path, ONE)

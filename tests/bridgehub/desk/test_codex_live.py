@@ -57,7 +57,7 @@ for _ in sys.stdin:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/locks"), reason="the system does not list its locks")
-def test_the_list_of_all_locks_is_read_once_while_the_same_program_has_a_thread(
+def test_the_list_of_all_locks_is_read_once_for_a_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = tmp_path / "thread-writer-locks" / f"{uid(1)}.lock"

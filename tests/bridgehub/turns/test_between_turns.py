@@ -180,7 +180,7 @@ async def test_a_message_waits_for_work_that_the_agent_began(
             assert ends == [end(own.turn_id or ""), end(turn_id)]
 
 
-async def test_the_first_checkpoint_of_a_turn_that_the_agent_began_is_late(tmp_path: Path) -> None:
+async def test_the_first_checkpoint_of_the_agents_own_turn_is_late(tmp_path: Path) -> None:
     driver = WakingDriver(begin_task)
     workspace = tmp_path / "workspace"
     workspace.mkdir()

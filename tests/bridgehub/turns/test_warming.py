@@ -101,7 +101,7 @@ async def hang(sink: Sink) -> None:
     await trio.sleep_forever()
 
 
-async def test_an_interrupt_gives_a_start_up_that_the_message_waits_for(tmp_path: Path) -> None:
+async def test_an_interrupt_gives_up_a_start_that_a_message_awaits(tmp_path: Path) -> None:
     make, made = drivers(hang, remember)
     async with open_hub(tmp_path, make) as opened:
         reader = await opened.reader()

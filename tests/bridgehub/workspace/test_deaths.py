@@ -253,7 +253,7 @@ def test_an_undo_whose_process_dies_is_finished_by_the_next_one(deadly: Deadly, 
     assert number > first + 1
 
 
-def test_what_a_killed_undo_was_writing_is_removed_though_the_person_changed_the_file(deadly: Deadly) -> None:
+def test_what_a_killed_undo_was_writing_is_removed(deadly: Deadly) -> None:
     undo_of(deadly)
     assert deadly.run(UNDOES, "u", "1") == -signal.SIGKILL
     assert list(deadly.workspace.glob(".builderos-*"))
@@ -318,14 +318,14 @@ def test_an_undo_beside_a_checkpoint_plans_nothing_but_its_own(
     assert deadly.files() == wanted
 
 
-def test_a_lock_of_a_killed_git_does_not_keep_checkpoints_for_ever(deadly: Deadly) -> None:
+def test_a_lock_of_a_killed_git_does_not_stop_checkpoints(deadly: Deadly) -> None:
     take(deadly.store, "other", "c1", {}, LIMITS)
     (deadly.store.folder / "packed-refs.lock").touch()
     assert forget_session(deadly.stores, "s") == 1
     assert deadly.store.names("other") == {"c1"}
 
 
-def test_a_file_that_changes_while_it_is_read_is_right_in_the_next_checkpoint(deadly: Deadly) -> None:
+def test_a_file_that_changes_while_read_is_right_the_next_time(deadly: Deadly) -> None:
     over, written = threading.Event(), threading.Event()
 
     def write() -> None:

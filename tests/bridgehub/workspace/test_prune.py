@@ -94,7 +94,7 @@ def test_many_small_files_of_a_store_become_one(
     assert has(store, "two")
 
 
-def test_a_file_that_goes_while_a_store_is_measured_counts_as_none(
+def test_a_file_that_goes_while_a_store_is_measured_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = saved(tmp_path, "w", "one")

@@ -147,7 +147,7 @@ async def test_a_session_that_is_not_there(tmp_path: Path) -> None:
         assert "no server runs" in err
 
 
-async def test_a_request_is_shown_without_history_and_a_deleted_session_is_said(tmp_path: Path) -> None:
+async def test_a_request_shows_without_history_and_a_deletion_is_said(tmp_path: Path) -> None:
     async with (
         open_server(tmp_path) as server,
         open_terminal(server, "trip", "--agent", "echo", "--device", "one") as one,

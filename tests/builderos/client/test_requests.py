@@ -150,7 +150,7 @@ def test_a_question_is_answered_by_numbers_or_in_words() -> None:
     assert requests.reply("7") == Replied("r1", answers)
 
 
-def test_a_question_is_declined_and_what_an_mcp_server_says_stands_above_it() -> None:
+def test_a_question_is_declined_below_what_its_mcp_server_says() -> None:
     requests = WaitingRequests()
     given = {"message": "The shop wants to know", "url": None}
     text = asked(requests, "r1", tool="mcp__shop", input=given, questions=[{"question": "Name"}])

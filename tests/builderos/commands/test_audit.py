@@ -125,7 +125,7 @@ async def test_the_choice_of_bypass_and_grants_taken_back_are_noted(tmp_path: Pa
         ]
 
 
-async def test_the_hook_of_terminals_is_noted_with_a_server_and_without(
+async def test_the_hook_is_noted_with_a_server_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "claude"))

@@ -121,7 +121,7 @@ def test_a_bad_file_is_named_and_nothing_changes(tmp_path: Path, capsys: pytest.
     assert names(data) == {"blobs", "builderos.db", "hubs", "uploads", "lock"}
 
 
-def test_a_session_that_cannot_be_read_is_left_out_if_that_is_wanted(
+def test_an_unreadable_session_is_left_out_if_that_is_wanted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tmp_path / "data"

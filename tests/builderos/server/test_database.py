@@ -56,7 +56,7 @@ async def test_a_server_on_sqlite_loads_nothing_of_postgres(tmp_path: Path) -> N
     ],
     ids=lambda command: command[0],
 )
-async def test_a_folder_whose_sessions_are_in_postgres_is_refused_in_one_line(
+async def test_a_folder_with_sessions_in_postgres_is_refused(
     command: tuple[str, ...], tmp_path: Path
 ) -> None:
     write_home(tmp_path, HOME)

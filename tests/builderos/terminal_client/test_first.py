@@ -56,7 +56,7 @@ def written(ours: int) -> str:
     return os.read(ours, 65536).decode()
 
 
-def test_it_shows_the_end_of_the_conversation_and_leaves_the_terminal_as_it_was(
+def test_it_shows_the_end_and_leaves_the_terminal_as_it_was(
     terminal: tuple[int, int],
 ) -> None:
     ours, theirs = terminal

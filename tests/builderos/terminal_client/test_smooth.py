@@ -112,7 +112,7 @@ def test_the_end_of_a_block_is_not_looked_for_with_each_piece(monkeypatch: pytes
     assert text_of(whole(text, 80, "ansi_dark")) == text_of(markdown_lines(text, 80, "ansi_dark"))
 
 
-def test_a_long_block_that_was_plain_becomes_markdown_once_it_has_ended_and_others_follow() -> None:
+def test_a_long_plain_block_becomes_markdown_once_it_has_ended() -> None:
     growing = Flow()
     text = LIST
     growing.lines(text, 80, cuts=0, ended=False, style="ansi_dark")

@@ -47,7 +47,7 @@ def _short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.postgres.opening.LOCK_WAIT_S", 0.3)
 
 
-async def test_two_nodes_have_one_list_and_each_writes_its_own_sessions(url: str, tmp_path: Path) -> None:
+async def test_two_nodes_have_one_list_and_write_their_own_sessions(url: str, tmp_path: Path) -> None:
     async with opened_as(url, tmp_path, "a") as a, opened_as(url, tmp_path, "b") as b:
         await a.store.catalog.create(new_session("mine"))
         await b.store.catalog.create(new_session("yours"))
@@ -101,16 +101,14 @@ async def test_a_name_is_held_once_and_belongs_to_a_folder(url: str, tmp_path: P
         assert moved.office.incarnation == 2
 
 
-async def test_a_server_that_has_the_database_for_itself_keeps_nodes_out(url: str, tmp_path: Path) -> None:
+async def test_a_server_with_a_database_of_its_own_keeps_nodes_out(url: str, tmp_path: Path) -> None:
     async with opened_on(url, tmp_path):
         with pytest.raises(DatabaseInUse, match="needs --node too"):
             async with opened_as(url, tmp_path, "a"):
                 pass
 
 
-async def test_the_sessions_of_a_single_server_become_those_of_its_folders_node(
-    url: str, tmp_path: Path
-) -> None:
+async def test_sessions_of_a_single_server_become_its_folders_nodes(url: str, tmp_path: Path) -> None:
     single = tmp_path / "a"
     single.mkdir()
     async with opened_on(url, single, node="home-a") as store:

@@ -19,7 +19,7 @@ from transport.push.settings import PushSettings, QuietHours
 DONE = Complete(1, 0, "")
 
 
-async def test_a_request_is_told_to_one_device_then_to_all_and_withdrawn(tmp_path: Path) -> None:
+async def test_a_request_goes_to_one_device_then_all_then_is_withdrawn(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         for name in ("phone", "mac"):
             await rig.add(name)
@@ -90,7 +90,7 @@ async def test_a_watcher_delays_a_request_and_settles_a_turns_end(tmp_path: Path
         assert len(rig.service.cards) == 1, "the watcher left"
 
 
-async def test_one_who_only_watches_delays_no_request_and_nobody_for_ever(tmp_path: Path) -> None:
+async def test_one_who_only_watches_delays_no_request(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         await rig.add("phone")
         await rig.add("tv", scope="view")
@@ -170,7 +170,7 @@ async def test_reading_writing_and_deleting_settle(tmp_path: Path) -> None:
         assert sum(card.settled for _, card in rig.service.cards) == 4
 
 
-async def test_old_events_and_those_before_the_first_channel_raise_nothing(tmp_path: Path) -> None:
+async def test_events_before_the_first_channel_raise_nothing(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         await rig.add("phone")
         await rig.journal(asked())

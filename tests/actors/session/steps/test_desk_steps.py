@@ -69,7 +69,7 @@ def journal(core: Core) -> list[str]:
     return [one.detail for one in violations(decode_row(row) for row in core.rows)]
 
 
-def test_growth_is_journalled_before_the_message_that_noticed_it_with_its_own_times() -> None:
+def test_growth_is_journalled_before_the_message_that_saw_it() -> None:
     core = finished()
     told = core.give(seen(core, *turn("a")), core.given(Send("m2", "next")))
     parts = ["tool_started", "tool_finished", "message", "d:answered", "complete"]
@@ -82,7 +82,7 @@ def test_growth_is_journalled_before_the_message_that_noticed_it_with_its_own_ti
     assert core.give(again) == []  # a look that began before the last one ended
 
 
-def test_open_terminal_refuses_messages_ends_the_warm_hub_and_holds_the_queue() -> None:
+def test_open_terminal_refuses_messages_and_holds_the_queue() -> None:
     core = finished()
     core.give(seen(core, where=TERMINAL))
     assert [type(one) for one in core.effects if isinstance(one, StopHub)] == [StopHub]
@@ -96,7 +96,7 @@ def test_open_terminal_refuses_messages_ends_the_warm_hub_and_holds_the_queue() 
     assert core.do(Send("m2", "yes")) == ["user_message", "turn_started", "d:handed"]
 
 
-def test_turn_of_the_desk_is_followed_while_it_runs_and_cannot_be_stopped_here() -> None:
+def test_turn_of_the_desk_is_followed_and_not_stopped_here() -> None:
     core = finished()
     core.give(seen(core, *turn("a", ends=False), where=TERMINAL))
     assert core.state.word == "running"
@@ -113,7 +113,7 @@ def test_turn_of_the_desk_is_followed_while_it_runs_and_cannot_be_stopped_here()
     assert journal(core) == []
 
 
-def test_terminal_found_at_the_hand_over_fails_the_message_and_holds_the_queue() -> None:
+def test_terminal_found_at_the_hand_over_fails_the_message() -> None:
     core = finished()
     core.do(Send("m2", "go on"))
     turn_id = core.turn_id
@@ -138,7 +138,7 @@ def test_a_terminal_in_the_middle_of_our_turn_waits_for_its_end() -> None:
     assert journal(core) == []
 
 
-def test_take_over_ends_an_idle_terminal_and_a_working_one_by_force_only() -> None:
+def test_take_over_ends_a_working_terminal_by_force_only() -> None:
     core = finished()
     core.give(seen(core, where=attrs.evolve(TERMINAL, status="busy")))
     core.do(TakeOver())

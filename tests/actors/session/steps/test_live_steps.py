@@ -25,7 +25,7 @@ def in_live_turn() -> Core:
     return core
 
 
-def test_a_turn_of_the_terminal_streams_and_takes_messages_of_devices() -> None:
+def test_a_terminals_turn_streams_and_takes_messages() -> None:
     core = in_live_turn()
     message = core.events[0]
     assert (message.event, message.device_id) == (UserMessage(LIVE, "from the desk"), "desk")
@@ -38,7 +38,7 @@ def test_a_turn_of_the_terminal_streams_and_takes_messages_of_devices() -> None:
     assert core.hear(hub.TurnDone(LIVE)) == ["d:answered", "complete", *NEXT]
 
 
-def test_a_turn_that_was_read_from_the_record_is_not_taken_from_the_hub() -> None:
+def test_a_turn_read_from_the_record_is_not_taken_from_the_hub() -> None:
     core = in_phase("idle")
     core.give(seen(core, *turn("native")))
     assert core.state.turn is None

@@ -127,7 +127,7 @@ def noted(core: Core) -> list[NoteInAudit]:
     return [effect for effect in core.effects if isinstance(effect, NoteInAudit)]
 
 
-def test_bypass_is_taken_if_the_config_allows_it_and_is_audited_once() -> None:
+def test_bypass_is_taken_if_allowed_and_audited_once() -> None:
     core = running(bypass=True)
     assert core.do(Configure({"permission_mode": "bypass"}), "mac") == ["session_updated"]
     assert noted(core) == [NoteInAudit("bypass_chosen", "key-of-mac", "bypass")]

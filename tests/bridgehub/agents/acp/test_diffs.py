@@ -62,7 +62,7 @@ def test_nothing_outside_the_workspace_is_read(tmp_path: Path) -> None:
         assert "before" not in entry["patch"]
 
 
-def test_the_whole_file_of_the_question_is_kept_over_a_part_or_nothing_at_the_end(tmp_path: Path) -> None:
+def test_the_whole_file_of_the_question_is_kept_to_the_end(tmp_path: Path) -> None:
     for told in ([], [change("a.txt", "line 50", "changed")]):
         tool = call(change("a.txt", LINES, CHANGED))
         tool.take(
@@ -76,7 +76,7 @@ def test_the_whole_file_of_the_question_is_kept_over_a_part_or_nothing_at_the_en
     assert entry["patch"].endswith("+other\n"), "another change replaces it"
 
 
-def test_a_file_that_was_not_there_when_a_person_was_asked_is_a_new_one(tmp_path: Path) -> None:
+def test_a_file_that_was_missing_at_the_question_is_a_new_one(tmp_path: Path) -> None:
     tool = call(change("a.txt", "", "hello\n"))
     assert [one["status"] for one in tool.diff(str(tmp_path)) or []] == ["added"]
     (tmp_path / "a.txt").write_text("hello\n")

@@ -105,7 +105,7 @@ def test_of_a_long_output_the_newest_part_is_told() -> None:
     assert (told.offset + len(told.output), told.output[-4:]) == (100_003, "xend")
 
 
-def test_text_that_an_agent_reports_of_a_running_call_is_its_output() -> None:
+def test_text_that_is_reported_of_a_running_call_is_its_output() -> None:
     translator = Translator("t", "p")
     call = {"sessionUpdate": "tool_call", "toolCallId": "a", "kind": "execute", "status": "in_progress"}
     for said in ("one", "one\ntwo"):

@@ -47,7 +47,7 @@ async def test_a_prompts_settings_hold_also_after_a_resume(tmp_path: Path) -> No
             await driver.aclose()
 
 
-async def test_a_model_from_a_terminals_record_gets_the_name_of_the_list(tmp_path: Path) -> None:
+async def test_a_model_of_a_terminals_record_gets_its_listed_name(tmp_path: Path) -> None:
     async with open_rig(tmp_path) as rig:
         driver = rig.driver()
         for _ in range(2):

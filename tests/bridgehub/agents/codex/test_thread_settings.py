@@ -58,7 +58,7 @@ def test_plan_mode_is_entered_and_left_in_a_terminal() -> None:
     assert settings.note(told(approvalPolicy="untrusted")) == {"permission_mode": "untrusted"}
 
 
-def test_rights_of_a_terminal_are_reported_and_not_kept_for_our_turns() -> None:
+def test_rights_of_a_terminal_are_not_kept_for_our_turns() -> None:
     settings = thread()
     wide = told(approvalPolicy="never", sandboxPolicy=DANGER)
     assert settings.note(wide) == {"permission_mode": "bypassPermissions"}
@@ -68,7 +68,7 @@ def test_rights_of_a_terminal_are_reported_and_not_kept_for_our_turns() -> None:
     assert settings.note(told(sandboxPolicy=READ)) == {"permission_mode": "read-only"}
 
 
-def test_who_reviews_for_a_terminal_does_not_review_for_our_turns() -> None:
+def test_a_terminals_reviewer_does_not_review_our_turns() -> None:
     settings = thread()
     assert settings.note(told(approvalsReviewer="auto_review")) == {}
     assert settings.overrides(Setup(), OPENED) == {"approvalsReviewer": "user"}

@@ -203,7 +203,7 @@ async def test_an_interrupt_withdraws_the_question(tmp_path: Path) -> None:
         assert isinstance(end, TurnDone)
 
 
-async def test_commands_in_the_background_are_tasks_that_end_by_themselves_or_are_stopped(
+async def test_commands_in_the_background_are_tasks_that_end(
     tmp_path: Path,
 ) -> None:
     async with open_codex_rig(tmp_path) as rig, trio.open_nursery() as nursery:

@@ -8,7 +8,7 @@ from builderos.server.process.socket_folder import tidy_socket_folder
 from storage.data_folder import open_data_folder
 
 
-def test_sockets_of_living_hubs_stay_with_those_of_their_programs(tmp_path: Path) -> None:
+def test_sockets_of_living_hubs_and_their_programs_stay(tmp_path: Path) -> None:
     sockets = tmp_path / "short"
     sockets.mkdir()
     for name in ("alive", "alivex", "dead", "deadx"):

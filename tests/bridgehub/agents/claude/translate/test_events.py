@@ -291,7 +291,7 @@ def test_two_calls_with_one_id_are_two_calls() -> None:
         assert ends == [("x", "one"), ("x#2", "two")]
 
 
-def test_answers_reach_the_program_as_texts_under_its_own_questions() -> None:
+def test_answers_reach_the_program_under_its_own_questions() -> None:
     asked = {"questions": [{"question": "Half a pair \ud83d?"}, {"question": "How many?"}]}
     answers = {"Half a pair \ufffd?": ["a", "b"], "How many?": 3}
     decided = Decided("r", "allow", answers=answers)
@@ -300,7 +300,7 @@ def test_answers_reach_the_program_as_texts_under_its_own_questions() -> None:
     assert changed["answers"] == {"Half a pair \ud83d?": "a, b", "How many?": "3"}
 
 
-def test_a_picture_is_kept_and_named_and_an_embedded_text_is_text() -> None:
+def test_a_picture_is_kept_and_an_embedded_text_is_text() -> None:
     dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
     parts: list[dict[str, Any]] = [
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": dot}},
@@ -321,7 +321,7 @@ def scheduling(result: dict[str, Any]) -> UserMessage:
     return UserMessage([ToolResultBlock("x", "ok")], tool_use_result=result)
 
 
-def test_what_is_scheduled_is_a_task_until_it_begins_or_is_forgotten() -> None:
+def test_what_is_scheduled_is_a_task_until_it_begins() -> None:
     now = 1000.0
     background = ClaudeBackground(clock=lambda: now)
     wakeup = {"scheduledFor": 1_120_000, "clampedDelaySeconds": 60}

@@ -29,7 +29,7 @@ def said(text: str, client_id: str | None = "c") -> Notification:
     return told("item/started", item=item)
 
 
-def test_a_turn_is_kept_from_its_start_and_begins_with_its_message() -> None:
+def test_a_turn_kept_from_its_start_begins_with_its_message() -> None:
     between = Elsewhere(OURS)
     assert not between.keep(told("item/started", item={}))
     assert between.keep(started("t"))
@@ -40,7 +40,7 @@ def test_a_turn_is_kept_from_its_start_and_begins_with_its_message() -> None:
     assert between.begun() is None
 
 
-def test_a_turn_without_a_message_begins_with_what_the_agent_does() -> None:
+def test_a_turn_without_a_message_begins_with_the_agents_work() -> None:
     between = Elsewhere(OURS)
     between.keep(started("t"))
     between.keep(told("item/started", item={"type": "reasoning"}))

@@ -41,7 +41,7 @@ async def followed(session: CodexSession, sink: CodexSink) -> TurnEnd:
     return await session.follow_turn("desk-turn", sink)
 
 
-async def test_what_a_listener_left_goes_the_way_between_turns_in_order() -> None:
+async def test_what_a_listener_left_keeps_its_order_between_turns() -> None:
     heard: list[str] = []
 
     def idle(message: Notification | ServerRequest) -> Mapping[str, Any] | None:
@@ -68,7 +68,7 @@ async def test_what_a_listener_left_goes_the_way_between_turns_in_order() -> Non
     assert "error" in answers[9]
 
 
-async def test_a_turn_that_begins_in_the_read_that_ends_ours_is_reported_after_it() -> None:
+async def test_a_turn_that_begins_as_ours_ends_is_reported_after_it() -> None:
     wire = Scripted([OURS])
     session = wire.session()
     sink = CodexSink()
@@ -111,7 +111,7 @@ async def test_a_message_behind_a_compaction_is_reported() -> None:
         assert [one.content for one in sink.of(PersonSaid)] == ["from the desk", "and more"]
 
 
-async def test_a_turn_and_its_question_wait_while_ours_waits_for_its_agents() -> None:
+async def test_a_turn_waits_while_ours_waits_for_its_agents() -> None:
     wire = Scripted([OURS])
     session = wire.session()
     sink, theirs = deciding("allow"), deciding("allow")
