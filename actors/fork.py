@@ -142,7 +142,7 @@ class Forking:
             state.background,
         ):
             left.clear()  # what waits or is allowed in the source stays there
-        state.plan, state.held = (), None
+        state.held = None
         await self._append(grant, state, [], set(), durable=True)
         await self.catalog.note(record.session_id, read_seq=state.head_seq)
 

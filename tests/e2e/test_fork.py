@@ -42,6 +42,18 @@ async def test_a_fork_has_the_history_up_to_its_turn(shared: Shared, sid: str) -
         assert f"{sid}-fork" in {hit["session_id"] for hit in found}
 
 
+async def test_a_fork_has_the_to_do_list_of_its_turns(shared: Shared, sid: str) -> None:
+    async with shared.device() as device, open_http(shared) as http:
+        await device.attach(sid, agent="echo")
+        end = await device.ask(sid, "/todo A")
+        await device.ask(sid, "/todo B, C")
+        made = await http.post(f"/api/sessions/{sid}/fork", json={"after_turn": end["turn_id"]})
+        attached = await device.attach(made.json()["session_id"])
+        assert attached["plan"] == [{"content": "A", "status": "completed"}]
+        fresh = await http.post(f"/api/sessions/{sid}/fork", json={"after_turn": None})
+        assert (await device.attach(fresh.json()["session_id"]))["plan"] == []
+
+
 async def test_what_cannot_be_forked(shared: Shared, sid: str) -> None:
     async with shared.device() as device, open_http(shared) as http:
         await device.attach(sid, agent="echo")
