@@ -24,8 +24,8 @@ from builderos.terminal.wire.wire import Wire
 
 __all__ = ["Client", "NoView", "View"]
 
-PACE_MS: Final = 33
-"""Pieces come in rounds, no faster than a screen draws."""
+PACE_MS: Final = 10
+"""Pieces come in rounds. A round has a limit, so a long one holds up an answer that is written flat out."""
 
 PAGE: Final = 100
 """Entries of one page of older history."""
