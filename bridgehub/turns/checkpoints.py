@@ -149,7 +149,6 @@ class Checkpoints:
 
     async def _save_before(self, saving: _Saving) -> None:
         taken_at = trio.current_time()
-        token = trio.lowlevel.current_trio_token()
 
         def note_taken() -> None:
             nonlocal taken_at
@@ -159,7 +158,7 @@ class Checkpoints:
 
         try:
             late, taken, kept = await self._run(
-                self._take_before, saving.turn_id, lambda: token.run_sync_soon(note_taken)
+                self._take_before, saving.turn_id, lambda: trio.from_thread.run_sync(note_taken)
             )
         except _GivenUp as exc:
             await self._give_up(exc)
