@@ -127,7 +127,7 @@ class HomeCalls:
             body = encode_mail(
                 CommandMail(key, self.post.node, session_id, envelope.author, envelope.command)
             )
-            with trio.move_on_after(GIVEN_UP_S):
+            with trio.move_on_after(GIVEN_UP_S):  # noqa: ASYNC912 - an answer may be there
                 while pending.taken is None:
                     self.post.post(home, body, within_s=AGAIN_S)
                     with trio.move_on_after(AGAIN_S):

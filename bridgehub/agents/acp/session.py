@@ -119,7 +119,7 @@ class AcpSession:
                     end = await self._follow(turn, batches, nursery)
                     nursery.cancel_scope.cancel(reason="the turn is over")
         except Exception:
-            await self._end_tools(turn)
+            await self._end_tools(turn)  # noqa: ASYNC120 - cancelled, the turn ends without its failure
             raise
         finally:
             self._turn = None

@@ -133,7 +133,7 @@ class PostOffice:
 
     async def is_fresh(self, within_s: float, wait_s: float) -> bool:
         """Return whether a beat began in the last `within_s`; waits up to `wait_s` for one."""
-        with trio.move_on_after(wait_s):
+        with trio.move_on_after(wait_s):  # noqa: ASYNC912 - a good beat may be there
             while self.silent_s > within_s:
                 await self._beaten.wait()
         return self.silent_s <= within_s

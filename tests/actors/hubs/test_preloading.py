@@ -132,7 +132,8 @@ async def test_an_import_that_takes_long_is_not_taken_for_a_death(
     finally:
         for number in range(2):
             kill_tree(f"{HUB}-{number}")
-        await trio.to_thread.run_sync(fork_server.close)
+        with trio.move_on_after(30, shield=True):
+            await trio.to_thread.run_sync(fork_server.close)
 
 
 async def test_modules_are_given_up_once_no_hub_lives(server: Server) -> None:

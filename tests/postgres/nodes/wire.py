@@ -79,6 +79,6 @@ async def open_wire(url: str) -> AsyncIterator[Wire]:
         near = parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}")
         wire = Wire(urlunsplit(near), parts.port)
         wire.restore()
-        nursery.start_soon(trio.serve_listeners, wire.carry, [listener])
+        await nursery.start(trio.serve_listeners, wire.carry, [listener])
         yield wire
         nursery.cancel_scope.cancel()
