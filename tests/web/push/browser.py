@@ -15,7 +15,7 @@ from playwright.sync_api import BrowserContext, CDPSession, Page
 
 __all__ = ["Receiver", "Worker"]
 
-_SCRIPT = (Path(__file__).parent / "receiver.js").read_text().partition("\n")[2].rstrip()
+_SCRIPT = (Path(__file__).parent / "receiver.js").read_text().partition("\n")[2].rstrip().rstrip(";")
 
 
 @attrs.define(eq=False)
