@@ -29,19 +29,6 @@ if (secret?.kind === "pair") {
 	app.begin();
 }
 
-// Not among the first files: a phone has no keyboard.
-import("./keys.js").then(({ listenForKeys }) =>
-	listenForKeys({
-		palette: () => app.do("palette"),
-		create: () => app.do("create"),
-		search: () => app.list.query.focus(),
-		write: () => app.conversation?.composer.text.focus(),
-		next: () => app.conversation?.log.step(1),
-		previous: () => app.conversation?.log.step(-1),
-		help: () => app.do("shortcuts"),
-	}),
-);
-
 document.addEventListener("visibilitychange", () => app.visible(document.visibilityState === "visible"));
 for (const name of ["pointerdown", "keydown", "wheel", "touchmove"])
 	addEventListener(name, () => app.client?.used(), { capture: true, passive: true });
@@ -64,3 +51,15 @@ if ("serviceWorker" in navigator) {
 	const idle = window.requestIdleCallback ?? ((/** @type {() => void} */ act) => setTimeout(act, 500));
 	idle(() => tell());
 }
+
+// Not among the first files: a phone has no keyboard. Without a network they come with the next start.
+const keys = await import("./keys.js").catch(() => null);
+keys?.listenForKeys({
+	palette: () => app.do("palette"),
+	create: () => app.do("create"),
+	search: () => app.list.query.focus(),
+	write: () => app.conversation?.composer.text.focus(),
+	next: () => app.conversation?.log.step(1),
+	previous: () => app.conversation?.log.step(-1),
+	help: () => app.do("shortcuts"),
+});
