@@ -27,6 +27,7 @@ import attrs
 
 from bridgehub.workspace.commits import IDENTITY, CommitWriter
 from bridgehub.workspace.git import GitFailed, git_environment, run_git
+from bridgehub.workspace.glance import Glances
 from bridgehub.workspace.repository import Repository, RepositoryFinder, stamp_of
 
 __all__ = ["CheckpointStore", "Kept", "NoCheckpoint", "StoreBusy", "session_ref", "store_folder"]
@@ -98,10 +99,13 @@ class CheckpointStore:
     _tree: tuple[object, str] | None = None
     _finder: RepositoryFinder = attrs.field(init=False)
     _commits: CommitWriter = attrs.field(init=False)
+    glances: Glances = attrs.field(init=False)
+    """What of the workspace was looked at beside git."""
 
     def __attrs_post_init__(self) -> None:
         self._finder = RepositoryFinder(self.workspace)
         self._commits = CommitWriter(self.folder)
+        self.glances = Glances(self.workspace, self.folder)
 
     @classmethod
     def of(cls, root: str, workspace: str) -> CheckpointStore:

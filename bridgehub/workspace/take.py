@@ -16,6 +16,7 @@ from pathlib import Path
 import attrs
 
 from bridgehub.workspace.git import GitFailed, stream_git
+from bridgehub.workspace.glance import Seen
 from bridgehub.workspace.repository import Repository, borrow_index
 from bridgehub.workspace.store import CheckpointStore
 
@@ -77,7 +78,9 @@ class _Taking:
     left_out: dict[bytes, str] = attrs.field(factory=dict)
     gone: list[bytes] = attrs.field(factory=list)
     is_same: bool = False
-    """Whether git found nothing changed since the last checkpoint."""
+    """Whether nothing has changed since the last checkpoint."""
+    seen: Seen | None = None
+    """The workspace just before git looked at it."""
 
     @property
     def left_s(self) -> float:
@@ -96,6 +99,9 @@ class _Taking:
         known = None
         if not fresh and self.store.index.exists():
             known = self.store.known_tree(self.repository)
+            if known is not None and self.store.glances.is_same(self.repository):
+                self.is_same = True
+                return known
             shutil.copy2(self.store.index, self.index)  # with its time, see `borrow_index`
         elif not fresh and self.repository is not None:
             unusable = borrow_index(self.repository, self.index, self.left_s)
@@ -109,6 +115,7 @@ class _Taking:
                 )
         if not self.index.exists():
             self.git("read-tree", "--empty")
+        self.seen = self.store.glances.look(self.repository)
         changed = self._changed()
         if known is not None and not changed:
             self.is_same = True
@@ -247,6 +254,8 @@ def _snapshot(store: CheckpointStore, limits: Limits) -> Snapshot:
             index.replace(store.index)
         if not taking.left_out:
             store.note_tree(repository, tree)
+        if taking.seen is not None or not taking.is_same:
+            store.glances.note(taking.seen)
     except GitFailed as exc:
         if exc.status is None:
             raise TooMuch("it took too long") from exc

@@ -190,10 +190,10 @@ async def test_the_first_checkpoint_of_the_agents_own_turn_is_late(tmp_path: Pat
     ) as opened:
         reader = await opened.reader()
         await reader.link.send(prompt("t1", "x"))
-        saved = [await _next_checkpoint(reader) for _ in range(2)]
+        await _read_checkpoints(reader, 2)
         driver.wakes.set()
         driver.is_done.set()
-        saved += [await _next_checkpoint(reader) for _ in range(2)]
+        saved = await _read_checkpoints(reader, 4)
         told = [(one.of_turn == "t1", one.position, one.late) for one in saved]
         assert told == [
             (True, "before", False),
@@ -203,7 +203,10 @@ async def test_the_first_checkpoint_of_the_agents_own_turn_is_late(tmp_path: Pat
         ]
 
 
-async def _next_checkpoint(reader: Reader) -> Checkpointed:
-    event = (await reader.read_until(Checkpointed))[-1].event
-    assert isinstance(event, Checkpointed)
-    return event
+async def _read_checkpoints(reader: Reader, count: int) -> list[Checkpointed]:
+    """Read until there were so many in all; return them."""
+    while True:
+        found = [one.event for one in reader.events if isinstance(one.event, Checkpointed)]
+        if len(found) >= count:
+            return found
+        await reader.read_until(Checkpointed)

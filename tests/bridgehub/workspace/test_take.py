@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import bridgehub.workspace.git
+from bridgehub.workspace import glance
 from bridgehub.workspace.git import GitFailed
 from bridgehub.workspace.prune import forget_session
 from bridgehub.workspace.store import CheckpointStore, session_ref
 from bridgehub.workspace.take import Limits, take
+from tests.bridgehub.workspace.calls import counting
 
 LIMITS = Limits(first_s=60, later_s=60)
-COMMANDS = frozenset({"ls-files", "update-index", "write-tree", "commit-tree", "update-ref", "read-tree"})
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> CheckpointStore:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointStore:
+    monkeypatch.setattr(glance, "SETTLED_NS", 1 << 62)  # git looks each time
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "a.txt").write_text("a\n")
     return CheckpointStore.of(str(tmp_path / "checkpoints"), str(tmp_path / "w"))
@@ -32,21 +30,6 @@ def save(store: CheckpointStore, name: str) -> str:
     """Take a checkpoint; return its tree as it can be read again."""
     take(store, "s", name, {}, LIMITS)
     return store.find("s", name).tree
-
-
-@contextmanager
-def counting() -> Iterator[list[str]]:
-    """Give the commands of all calls of git in the block."""
-    calls: list[str] = []
-    start = bridgehub.workspace.git._start
-
-    def counted(arguments: Sequence[str], *more: Any, **options: Any) -> subprocess.Popen[bytes]:
-        calls.append(next(name for name in arguments if name in COMMANDS))
-        return start(arguments, *more, **options)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bridgehub.workspace.git, "_start", counted)
-        yield calls
 
 
 def test_an_unchanged_workspace_costs_one_call(store: CheckpointStore) -> None:
