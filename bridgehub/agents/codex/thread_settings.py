@@ -111,6 +111,7 @@ class ThreadSettings:
             approval,
             opened.sandbox,
             {opened.sandbox: policy},
+            _is_plan(told),
             reviewer=reviewer,
             own_approval=approval,
             own_reviewer=reviewer,
@@ -161,7 +162,7 @@ class ThreadSettings:
     def note(self, told: Fields) -> dict[str, str | None]:
         """Take what Codex reports to be in force. Return what a terminal changed, in the session's words."""
         model, effort = told.text("model") or self.model, told.maybe_text("effort")
-        is_plan = told.inner("collaborationMode").text("mode") == PLAN_MODE
+        is_plan = _is_plan(told)
         if self.is_sent and model == self.model and is_plan == self.is_plan:
             self.is_sent, self.effort = False, effort
             return {}
@@ -194,6 +195,11 @@ class ThreadSettings:
         if is_own and self._own_mode != PLAN_MODE:
             return self._own_mode
         return mode_in_force(self.approval, self._policy)
+
+
+def _is_plan(told: Fields) -> bool:
+    """Tell whether a thread is in plan mode. Codex keeps that over a resume."""
+    return told.inner("collaborationMode").text("mode") == PLAN_MODE
 
 
 def offer_of(models: Fields) -> dict[str, Any]:

@@ -81,8 +81,7 @@ class BetweenCodexTurns:
         settings, self.elsewhere.settings = self.elsewhere.settings, None
         if title:
             await tell(Titled(None, title))
-        # Without a terminal there is nobody else's change: Codex repeats our own ones, also late.
-        if settings is not None and self.settings is not None and await self.is_shared():
+        if settings is not None and self.settings is not None:
             changes = self.settings.note(settings)
             if changes:
                 await tell(SettingsTold(None, changes))

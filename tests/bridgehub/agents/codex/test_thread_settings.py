@@ -58,6 +58,13 @@ def test_plan_mode_is_entered_and_left_in_a_terminal() -> None:
     assert settings.note(told(approvalPolicy="untrusted")) == {"permission_mode": "untrusted"}
 
 
+def test_a_thread_that_was_resumed_in_plan_mode_leaves_it() -> None:
+    settings = thread("acceptEdits", collaborationMode={"mode": "plan"})
+    sent = settings.overrides(Setup("one", "acceptEdits"), OPENED)
+    assert sent["collaborationMode"]["mode"] == "default"
+    assert settings.note(told()) == {}
+
+
 def test_rights_of_a_terminal_are_not_kept_for_our_turns() -> None:
     settings = thread()
     wide = told(approvalPolicy="never", sandboxPolicy=DANGER)
