@@ -14,6 +14,7 @@ from bridgehub.agents.codex.live import between
 from bridgehub.protocol.events import HubEvent
 from bridgehub.protocol.session_events import Joined
 from tests.bridgehub.agents.codex.live.scripted import Scripted, told
+from tests.storage.stores import until
 
 
 @attrs.frozen
@@ -58,7 +59,6 @@ async def test_a_look_that_a_prompt_ends_is_done_again_after_its_turn(
             assert await session.between.is_shared(), "asked before the program would be restarted"
             nursery.start_soon(session.between.wait, tell)
             await wait_all_tasks_blocked()
-            while not joined:  # noqa: ASYNC110 - a thread looks
-                await trio.sleep(0.01)
+            await until(lambda: bool(joined))
             assert joined == [Joined(None, is_joined=True)]
             nursery.cancel_scope.cancel(reason="the test is over")

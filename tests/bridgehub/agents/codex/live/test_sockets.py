@@ -9,6 +9,7 @@ from bridgehub.agents.codex.live.sockets import clients_of, start_listening
 from bridgehub.agents.codex.live.wires import connect
 from builderos.commands.resume import program_of
 from tests.standin.openai import codex_env
+from tests.storage.stores import until
 
 
 async def test_connections_to_the_real_program_are_counted(
@@ -27,8 +28,7 @@ async def test_connections_to_the_real_program_are_counted(
             wire = await connect(path)
             assert clients_of(path) == 2
             await wire.aclose()
-            while clients_of(path) != 1:  # noqa: ASYNC110 - another process closes its side
-                await trio.sleep(0.01)
+            await until(lambda: clients_of(path) == 1)  # another process closes its side
         finally:
             await program.aclose()
     assert clients_of(str(place / "nothing")) == 0
