@@ -232,8 +232,9 @@ class DeviceConversation:
         label = self._attachments[session_id].own.device_id
         files = await self._files(frame)
         if files is None:
+            where = "" if self.deps.nodes is None else " on the session's machine"
             self._send_rejected(
-                session_id, refuse(frame, "bad_attachment", "The session's machine has no such upload.")
+                session_id, refuse(frame, "bad_attachment", f"There is no such upload{where}.")
             )
             return
         author = Author(self.device.id, label, self.device.name)
