@@ -56,20 +56,23 @@ class TerminalApp(App[str]):
         self.theme = "ansi-light" if settings.get("colours") == "light" else "ansi-dark"
         self.has_mouse = settings.get("mouse") is not False
         self.seen: dict[str, set[str]] = {}
-        self._due = False
+        self._due: asyncio.TimerHandle | None = None
         self._drew_at = 0.0
 
     # ---- the client's view: called from the task of the wire, so all of it is passed on to the app's own ----
 
-    def changed(self) -> None:
+    def changed(self, *, at_once: bool = False) -> None:
         """Draw what is new: now, or once the last drawing is old enough."""
-        if not self._due and self.is_running:
-            self._due = True
-            loop = asyncio.get_running_loop()
-            loop.call_at(max(loop.time(), self._drew_at + DRAW_S), self.call_later, self._draw)
+        if not self.is_running or (self._due is not None and not at_once):
+            return
+        if self._due is not None:
+            self._due.cancel()
+        loop = asyncio.get_running_loop()
+        when = loop.time() if at_once else max(loop.time(), self._drew_at + DRAW_S)
+        self._due = loop.call_at(when, self.call_later, self._draw)
 
     def _draw(self) -> None:
-        self._due, self._drew_at = False, asyncio.get_running_loop().time()
+        self._due, self._drew_at = None, asyncio.get_running_loop().time()
         screens = [one for one in self.screen_stack if hasattr(one, "changed")] if self.is_running else []
         for screen in screens[-1:]:
             screen.changed()

@@ -40,8 +40,8 @@ MOST_BYTES: Final = 32 * 1024 * 1024
 class View(Protocol):
     """The screen, as far as this knows it."""
 
-    def changed(self) -> None:
-        """Learn that the open session, the list or the connection changed."""
+    def changed(self, *, at_once: bool = False) -> None:
+        """Learn that the open session, the list or the connection changed. `at_once`: nothing more comes soon."""
 
     def say(self, text: str) -> None:
         """Show a line for a moment."""
@@ -53,7 +53,7 @@ class View(Protocol):
 class NoView:
     """Hears of changes while there is no screen."""
 
-    def changed(self) -> None:
+    def changed(self, *, at_once: bool = False) -> None:
         """Implements `View`."""
 
     def say(self, text: str) -> None:
@@ -329,7 +329,7 @@ class Client:
             and frame.session_id == self._follow.session_id
         ):
             self.wire.show(self._follow)  # restored to another state, or deleted
-        self.view.changed()
+        self.view.changed(at_once=frame.ends_turn)
 
     def on_connection(self) -> None:
         """Implements `Listener`."""

@@ -35,6 +35,9 @@ __all__ = ["can_run", "run_terminal"]
 SWITCH_S: Final = 0.001
 """How long a thread that loads or draws may keep the screen waiting."""
 
+TICKS: Final = 120
+"""Times a second at which Textual may draw. What comes from the server is held to 60; a second wait adds to that one."""
+
 HISTORY_S: Final = 0.5
 """How long the history may take after the attach; then it is drawn as far as it has come."""
 
@@ -86,6 +89,7 @@ def run_terminal(
         NoServerError, LinkLostError: the server cannot be reached.
         RefusedError: the key is not valid, or it does not allow this session.
     """
+    os.environ.setdefault("TEXTUAL_FPS", str(TICKS))
     sys.setswitchinterval(SWITCH_S)
     gc.disable()  # until the first screen is drawn: what is loaded meanwhile stays
     keep = Keep(state_folder(os.environ, Path.home()), place)
@@ -157,7 +161,7 @@ class _Start(NoView):
         self.refusal = ""
         self.changed()
 
-    def changed(self) -> None:
+    def changed(self, *, at_once: bool = False) -> None:
         conversation, follow = self._client.conversation, self._client.wire.shown
         here = follow.position.seq if follow is not None and follow.position is not None else 0
         if conversation is None or (conversation.agent and here >= conversation.head_seq):

@@ -22,4 +22,5 @@ def begin(
         group: what it is.
         instead: give up what else of this group is running.
     """
-    of.run_worker(cast("Any", work), group=group, exclusive=instead, exit_on_error=False)
+    # Without a description Textual takes the work's `repr`, which is that of its object with all that it has.
+    of.run_worker(cast("Any", work), group=group, description=group, exclusive=instead, exit_on_error=False)

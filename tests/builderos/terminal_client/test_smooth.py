@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from rich.segment import Segment
 from textual.widgets import Input
 
+from builderos.terminal import app
 from builderos.terminal.client import Client
 from builderos.terminal.draw import flow, rendering
 from builderos.terminal.draw.flow import LONG_ENDED, Flow, whole
 from builderos.terminal.draw.lines import Segments
 from builderos.terminal.draw.markdown import Page
 from builderos.terminal.draw.rendering import lines_of, markdown_lines
+from builderos.terminal.model.timeline import Timeline
 from builderos.terminal.screens import session
 from builderos.terminal.screens.sessions import SessionsScreen
 from builderos.terminal.widgets.composer import Composer
@@ -60,6 +62,28 @@ def test_pieces_draw_the_conversation_alone(tmp_path: Path, monkeypatch: pytest.
             screen = await stage.shown()
             assert f"word{number}" in screen
         assert drawn == []
+
+    on_stage(tmp_path, act)
+
+
+def test_the_end_of_a_turn_waits_for_no_drawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces wait until the last drawing is old enough; with the end of their turn they are on the screen."""
+    drawn: list[str] = []
+    change = session.SessionScreen.changed
+
+    def changed(screen: session.SessionScreen) -> None:
+        change(screen)
+        drawn.append(screen.conversation.state)
+
+    async def act(stage: Stage) -> None:
+        monkeypatch.setattr(app, "DRAW_S", 3600.0)
+        monkeypatch.setattr(session.SessionScreen, "changed", changed)
+        stage.turn("question", "word ", end="")
+        await stage.pilot.pause()
+        assert drawn == []
+        stage.event("complete", turn_id="t1")
+        await stage.pilot.pause()
+        assert drawn == ["idle"]
 
     on_stage(tmp_path, act)
 
@@ -141,8 +165,18 @@ def test_what_may_be_markdown_is_no_prose(text: str) -> None:
 def test_what_was_before_is_fetched_before_it_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first key from the end on fetches a page, since its beginning is close; one page at a time."""
+    """The first key from the end on fetches a page, since its beginning is close; one page at a time.
+
+    Nothing writes the conversation out for that: 10,000 messages would take 0.1 s.
+    """
     asked: list[str] = []
+    written: list[Timeline] = []
+
+    def write(timeline: Timeline) -> str:
+        written.append(timeline)
+        return "a timeline"
+
+    monkeypatch.setattr(Timeline, "__repr__", write)
 
     async def act(stage: Stage) -> None:
         async def page(_: Client, what: str) -> Mapping[str, Any]:
@@ -176,6 +210,7 @@ def test_what_was_before_is_fetched_before_it_is_needed(
         assert asked[1:] == ["messages?before_seq=901&limit=100"]
 
     on_stage(tmp_path, act)
+    assert written == []
 
 
 def test_a_segment_is_never_more_than_its_line() -> None:
