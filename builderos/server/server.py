@@ -44,7 +44,7 @@ from transport.access.audit_trail import AuditTrail, known_addresses
 from transport.access.signed_urls import UrlSigner
 from transport.metrics import Metrics
 from transport.permission_timeout import PermissionTimeouts
-from transport.push.start import run_notifier
+from transport.push.notifier import run_notifier
 from transport.uploads import OwnUploads
 from transport.workspace.removal import SessionRemoval
 

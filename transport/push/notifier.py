@@ -1,7 +1,7 @@
-"""Notifications, as the rest of the server sees them.
+"""Notifications, as the rest of the server sees them, and the task that serves the channels.
 
-A server without a channel has only this: one task that waits for the first one. What sends (`transport.push.engine`, and
-the packages of the extra `push`) is loaded then.
+A server without a channel has only this: the task waits for the first one. What sends (`transport.push.engine`, and the
+packages of the extra `push`) is loaded then.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 import trio
 
+from actors.crashes import run_guarded
 from actors.ports import Clock, Ids
+from storage.errors import StorageError
 from storage.store import Notified
 from storage.tables.devices import DeviceTable
 from storage.tables.notifications.channels import Channel, NewChannel
@@ -23,7 +25,10 @@ from transport.push.senders.endpoints import Allowed, origin_parts
 from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.settings import PushSettings
 
-__all__ = ["PACKAGES", "Engine", "Notifier", "has_packages"]
+if TYPE_CHECKING:
+    from transport.ports import Deps
+
+__all__ = ["PACKAGES", "Engine", "Notifier", "has_packages", "run_notifier"]
 
 PACKAGES: Final = ("cryptography", "httpcore2")
 """What the extra `push` installs."""
@@ -31,6 +36,9 @@ PACKAGES: Final = ("cryptography", "httpcore2")
 KEY_NAME: Final = "push_key"
 START_S: Final = 10.0
 """How long a test waits for the tasks to be loaded."""
+
+RETRY_S: Final = 30.0
+"""How long after a crash of the tasks they start again."""
 
 logger = logging.getLogger("builderos.transport")
 
@@ -160,3 +168,21 @@ class Notifier:
                 for kind, name in made
             ]
             await self.tables.channels.configure(rows, self.clock())
+
+
+async def run_notifier(notifier: Notifier, deps: Deps) -> None:
+    """Wait for a channel that can be served, then serve all, until cancelled. Its crashes stay here."""
+
+    async def serve() -> None:
+        await notifier.wait_needed()
+        from transport.push.engine import run_engine
+
+        await run_engine(notifier, deps)
+
+    while True:
+        died_of = await run_guarded(serve)
+        if isinstance(died_of, ExceptionGroup) and died_of.subgroup(StorageError) is not None:
+            logger.warning("notifications: the database fails, next try in %.0f s", RETRY_S)
+        else:
+            logger.error("notifications: stopped, next try in %.0f s", RETRY_S, exc_info=died_of)
+        await trio.sleep(RETRY_S)

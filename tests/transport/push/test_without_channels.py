@@ -15,9 +15,8 @@ from storage.tables.notifications.channels import NewChannel
 from tests.fakes.bus import FakeServer
 from tests.storage.stores import until
 from tests.transport.push.rig import open_rig
-from transport.push.notifier import Notifier
+from transport.push.notifier import Notifier, run_notifier
 from transport.push.settings import PushSettings
-from transport.push.start import run_notifier
 
 
 @attrs.define(eq=False)
