@@ -9,7 +9,6 @@ from pathlib import Path
 import attrs
 
 from builderos.options import UsageError, as_path, between, checked_url
-from builderos.server.options import ServeOptions
 
 __all__ = ["add_serve"]
 
@@ -59,6 +58,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from builderos.server.parts import ServeOptions
     from builderos.server.run import start_server
 
     options = ServeOptions(

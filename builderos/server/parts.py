@@ -17,7 +17,6 @@ from builderos.config import Config, bypass_agents
 from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import agent_environment
-from builderos.server.options import ServeOptions
 from builderos.server.process.sleep import SleepCommand
 from builderos.server.readiness import ReadinessProbe
 from builderos.server.tls import Tls
@@ -39,13 +38,31 @@ if TYPE_CHECKING:
     from actors.nodes.router import Router
     from builderos.server.nodes import ServerNodes
 
-__all__ = ["ServerContext", "ServerParts", "transport_config"]
+__all__ = ["ServeOptions", "ServerContext", "ServerParts", "transport_config"]
 
 FEATURES = tuple(
     (name, True)
     for name in ("sessions", "uploads", "search", "capsules", "notifications", "devices", "metrics")
 )
 """The features that `/api/status` lists."""
+
+
+@attrs.frozen(kw_only=True)
+class ServeOptions:
+    """The options of `builderos serve`, checked as far as possible without starting anything."""
+
+    host: str
+    port: int
+    data: Path
+    workspace: Path
+    config: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    log_level: str
+    take_over: bool
+    database: str | None
+    move_here: bool
+    node: str | None = None
 
 
 @attrs.frozen

@@ -12,8 +12,7 @@ from bridgehub.protocol.errors import unwrap
 from builderos.config import Config, ConfigError, config_path, load_config
 from builderos.config_values import NODE_NAME, is_node_name
 from builderos.exit_status import MISUSED, OK, fail
-from builderos.server.options import ServeOptions
-from builderos.server.parts import ServerContext
+from builderos.server.parts import ServeOptions, ServerContext
 from builderos.server.process.early_signals import end_on_signals
 from builderos.server.process.logs import FILE_ONLY, open_logs
 from builderos.server.process.resources import connections_for, raise_file_limit
