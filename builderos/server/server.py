@@ -25,13 +25,12 @@ from actors.desk.sessions import DeskList
 from builderos import VERSION
 from builderos.ids import new_id, new_key, wall_clock_ms
 from builderos.server.database import OpenDatabase, open_database
-from builderos.server.desk import make_desk
 from builderos.server.hub_specs import agent_environment
 from builderos.server.parts import ServerContext, ServerParts, transport_config
 from builderos.server.process.signals import Shutdown
 from builderos.server.process.socket_folder import find_socket_folder
 from builderos.server.retention import CheckpointKeeper, Retention
-from builderos.server.sessions import open_sessions
+from builderos.server.sessions import make_desk, open_sessions
 from builderos.server.startup import (
     ensure_admin_key,
     ensure_shared_key,

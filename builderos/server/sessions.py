@@ -1,11 +1,12 @@
-"""Opens everything that makes sessions live: hubs, their specs, the supervisor."""
+"""Opens everything that makes sessions live: the desk, hubs, their specs, the supervisor."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import trio
 
@@ -17,10 +18,13 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.warming import WarmPlaces
 from actors.workspaces import WorkspaceUndo
-from bridgehub.desk.programs import Desk
-from builderos.config import Config, bypass_agents
+from bridgehub.desk.acp_conversations import AcpConversations
+from bridgehub.desk.programs import Desk, DeskAgent
+from bridgehub.desk.records import DESK
+from bridgehub.protocol.hub_spec import HubSpec
+from builderos.config import AcpAgent, Config, bypass_agents
 from builderos.ids import new_id, wall_clock_ms
-from builderos.server.hub_specs import HubSpecs, agent_environment
+from builderos.server.hub_specs import TRUST_NAME, HubSpecs, agent_environment, agent_options
 from builderos.server.process.resources import can_spare
 from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.data_folder import CHECKPOINTS, DataFolder
@@ -29,7 +33,43 @@ from transport.access.audit_trail import AuditTrail
 from transport.metrics import Metrics
 from transport.uploads import OwnUploads
 
-__all__ = ["open_sessions"]
+__all__ = ["make_desk", "open_sessions"]
+
+
+def make_desk(config: Config, data: Path, environment: Mapping[str, str]) -> Desk:
+    """Return the reader of what the agents' programs keep in this data folder's view. Starts and reads nothing."""
+    agents = {
+        name: DeskAgent(name, agent.kind, {**environment, **agent.env})
+        for name, agent in config.agents.items()
+        if agent.kind in ("claude", "codex")
+    }
+    acp = {
+        name: AcpConversations(_desk_spec(name, agent, config, data, environment), new_id, str(data))
+        for name, agent in config.agents.items()
+        if isinstance(agent, AcpAgent)
+    }
+    return Desk(agents, wall_clock_ms, acp)
+
+
+def _desk_spec(
+    name: str, agent: AcpAgent, config: Config, data: Path, environment: Mapping[str, str]
+) -> HubSpec:
+    """Return what starts an agent that is asked for its conversations: no hub, no session."""
+    return HubSpec(
+        hub_id=DESK,
+        session_id=DESK,
+        agent=name,
+        kind=agent.kind,
+        folder="",
+        socket="",
+        workspace="",
+        env={**environment, **agent.env},
+        options=agent_options(agent),
+        agent_session_id=DESK,
+        start_s=agent.start_s,
+        trust_store=str(data / TRUST_NAME),
+        trusted_folders=config.trusted_folders,
+    )
 
 
 def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
