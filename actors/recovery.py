@@ -19,7 +19,7 @@ from actors.session.steps.step import Step
 from actors.tail import Tail
 from storage.records import Grant
 
-__all__ = ["end_failed_session", "end_hubs", "end_restored_session"]
+__all__ = ["end_failed_session", "end_hubs", "end_restored_sessions"]
 
 log = logging.getLogger("builderos.actors")
 
@@ -30,6 +30,8 @@ LOST_HUB = "lost"
 """The id of the lost hub of the earlier past; no real hub has this id."""
 
 RESTORED = "the conversation was restored from a backup"
+
+PAGE_SESSIONS = 500
 
 
 async def end_failed_session(deps: SessionDeps, session_id: str, tail: Tail, detail: str) -> None:
@@ -63,17 +65,33 @@ async def _end_session(deps: SessionDeps, session_id: str, tail: Tail, detail: s
         await deps.hubs.forget(hub_id)
 
 
-async def end_restored_session(
-    journal: Journal, ownership: Ownership, catalog: Catalog, session_id: str, *, now_ms: int, new_id: Ids
+async def end_restored_sessions(
+    journal: Journal, ownership: Ownership, catalog: Catalog, *, now_ms: int, new_id: Ids
+) -> None:
+    """End the open turns of a restored database, and let its sessions forget their hubs and agents' memories.
+
+    Agents get the journal's history again: their own memory belongs to the other past.
+
+    Raises:
+        StorageError: the database failed.
+    """
+    before: tuple[int, str] | None = None
+    while page := await catalog.page(PAGE_SESSIONS, before):
+        # The list runs newest first, and nothing here makes a session newer, so none is missed.
+        before = (page[-1].last_activity_ms, page[-1].session_id)
+        for record in page:
+            if record.summary is not None:
+                await _end_restored(journal, ownership, catalog, record.session_id, now_ms, new_id)
+
+
+async def _end_restored(
+    journal: Journal, ownership: Ownership, catalog: Catalog, session_id: str, now_ms: int, new_id: Ids
 ) -> None:
     """End what was open in a restored session, and let it forget its hub and its agent's memory.
 
     Nobody can tell whether an agent finished a turn that was open in the backup, or took a message that waited: both
     may have run after the backup was made. So nothing runs by itself. A turn whose message the agent had ends with an
     error. A message that the agent may have had becomes `unknown`, and a person decides.
-
-    Raises:
-        StorageError: the database failed.
     """
     grant = await ownership.acquire(session_id)
     _, state = await load_state(catalog, journal, session_id)

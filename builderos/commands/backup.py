@@ -14,14 +14,13 @@ import attrs
 import trio
 
 from actors.hubs.processes import ProcessHubs
-from actors.recovery import end_hubs
+from actors.recovery import end_hubs, end_restored_sessions
 from bridgehub.protocol.errors import unwrap
 from builderos.client.terminal import one_line
 from builderos.exit_status import OK, fail
 from builderos.ids import new_id, wall_clock_ms
 from builderos.options import as_path, checked_url
 from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
-from builderos.server.restored_sessions import end_what_was_open
 from storage.backup.archive import KEY
 from storage.backup.create import write_backup
 from storage.backup.restore import check_backup, keep_aside, read_present, renew, unpack_backup
@@ -129,9 +128,8 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
         present = read_present(folder.database_path)
         with _doubtful_content(file):
             sessions = renew(copy, present, first_epoch=now_ms // 1000)
-            trio.run(end_what_was_open, copy, now_ms)
             known = frozenset[str]() if present is None else present.devices
-            revived = trio.run(_note_restore, copy, read_noted_head(folder.path), known, now_ms)
+            revived = trio.run(_settle, copy, read_noted_head(folder.path), known, now_ms)
         aside = folder.path / f"{DATABASE_NAME}.before-restore-{_stamp(now_ms)}"
         keep_aside(folder.database_path, aside, damaged=present is None)
         forget_noted_mark(folder.path)
@@ -148,16 +146,20 @@ def _restore(file: Path, folder: DataFolder, now_ms: int) -> _Restored:
     return _Restored(sessions, aside, revived, needs_key=folder.read_key() is None)
 
 
-async def _note_restore(
-    copy: Path, noted: Mark | None, known: Collection[str], now_ms: int
-) -> Sequence[DeviceRow]:
-    """Record in the audit that it was replaced, and where it ended before; record its new end beside `copy`.
+async def _settle(copy: Path, noted: Mark | None, known: Collection[str], now_ms: int) -> Sequence[DeviceRow]:
+    """End what was open; record in the audit that it was replaced, and where it ended; its new end goes beside `copy`.
+
+    The folder may be a copy, so it notifies a device only once that shows itself.
 
     Returns:
         The devices with valid keys that are not `known`; each has a row in the audit too.
     """
     subject = None if noted is None else str(noted)
     async with open_store(copy, boot_id=read_boot_id(), now_ms=wall_clock_ms()) as store:
+        await store.notifications.channels.sleep()
+        await end_restored_sessions(
+            store.journal, store.ownership, store.catalog, now_ms=now_ms, new_id=new_id
+        )
         good = [one for one in store.devices.list() if one.revoked_at_ms is None]
         revived = [one for one in good if one.id not in known and one.id != FIRST_DEVICE]
         acts = [("restored", subject), *(("device_restored", one.id) for one in revived)]
