@@ -22,6 +22,7 @@ import trio
 from bridgehub.agents.base import AgentDriver
 from bridgehub.agents.registry import make_driver
 from bridgehub.link import LinkServer
+from bridgehub.orphans import reap_orphans
 from bridgehub.outbox import OUTBOX_BYTES, Outbox
 from bridgehub.protocol.folder import LEFT_NAME, LOG_NAME, SPOOL_NAME
 from bridgehub.protocol.hub_spec import HubSpec
@@ -40,7 +41,6 @@ from bridgehub.protocol.messages import (
     Welcome,
 )
 from bridgehub.protocol.process_tree import TreeKillFailed, has_children, kill_descendants
-from bridgehub.reaper import reap_orphans
 from bridgehub.spool import SPOOL_LIMIT_BYTES, Spool
 from bridgehub.turns.runner import TurnRunner
 

@@ -14,7 +14,6 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import trio
 
 from bridgehub.hub import run_hub
 from bridgehub.masking import Masker, MaskingFormatter
+from bridgehub.orphans import adopt_orphans
 from bridgehub.protocol.folder import (
     LOG_NAME,
     MAX_SOCKET_PATH_BYTES,
@@ -33,7 +33,7 @@ from bridgehub.protocol.folder import (
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER, start_mark
 
-__all__ = ["HubRefused", "adopt_orphans", "become_hub", "encode_answer", "live_as_hub"]
+__all__ = ["HubRefused", "become_hub", "encode_answer", "live_as_hub"]
 
 READY_DESCRIPTOR = 3
 """Where the way back to the starter lies while everything else is closed."""
@@ -42,7 +42,6 @@ _BACKLOG = 16
 """Connections that the kernel keeps for the hub until it accepts them."""
 
 _PR_SET_NAME = 15
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class HubRefused(Exception):
@@ -123,15 +122,6 @@ def _redirect_output(log: Path, masker: Masker) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskingFormatter("%(asctime)s %(levelname)s %(message)s", masker))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-
-
-def adopt_orphans() -> None:
-    """Have orphans below this process become its children (Linux), so that none gets away from it."""
-    if not sys.platform.startswith("linux"):
-        return
-    prctl: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
-    if prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        logging.getLogger("builderos.bridgehub").warning("this kernel knows no child subreaper")
 
 
 def _show_marker(hub_id: str) -> None:

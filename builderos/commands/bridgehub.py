@@ -25,7 +25,7 @@ from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.registry import AgentMissing, make_driver
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.masking import Masker, MaskingFormatter
-from bridgehub.process import adopt_orphans
+from bridgehub.orphans import adopt_orphans
 from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.events import BlockDropped, HubEvent, Noticed, TextPiece, TurnDone, TurnFailed
 from bridgehub.protocol.hub_spec import HubSpec

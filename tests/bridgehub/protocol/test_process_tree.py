@@ -13,6 +13,7 @@ import psutil
 import pytest
 import trio
 
+from bridgehub.orphans import reap_orphans, zombie_children
 from bridgehub.protocol import process_tree
 from bridgehub.protocol.process_tree import (
     MARKER,
@@ -22,7 +23,6 @@ from bridgehub.protocol.process_tree import (
     start_mark,
     terminate,
 )
-from bridgehub.reaper import reap_orphans, zombie_children
 from tests.bridgehub.hub_harness import until
 from tests.bridgehub.unruly_agent import CHILD
 

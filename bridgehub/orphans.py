@@ -1,4 +1,4 @@
-"""Reaps the orphans that a hub adopted (Linux), and nobody else's children.
+"""Adopts the orphans below a hub and reaps them (Linux), and nobody else's children.
 
 A dead child of the hub is either one that a driver waits for, which is reaped at once, or an adopted orphan,
 which is nobody's. So whatever is still unreaped after `GRACE_S` is an orphan. Reaping by `waitpid(-1)` would
@@ -7,16 +7,31 @@ take the exit status from under the driver.
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import trio
 
-__all__ = ["reap_orphans", "zombie_children"]
+__all__ = ["adopt_orphans", "reap_orphans", "zombie_children"]
 
 GRACE_S = 5.0
 """How long a task that waits for a child has to reap it. It takes milliseconds."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_orphans() -> None:
+    """Have orphans below this process become its children (Linux), so that none gets away from it."""
+    if not sys.platform.startswith("linux"):
+        return
+    prctl: Callable[..., int] = ctypes.CDLL(None, use_errno=True).prctl
+    if prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        logging.getLogger("builderos.bridgehub").warning("this kernel knows no child subreaper")
 
 
 async def reap_orphans(died: trio.lowlevel.ParkingLot, grace_s: float = GRACE_S) -> None:
