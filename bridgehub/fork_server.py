@@ -32,9 +32,8 @@ import attrs
 import bridgehub.agents.echo
 from bridgehub.agents.registry import preload
 from bridgehub.process import encode_answer, live_as_hub
-from bridgehub.protocol.codec import decode_spec, encode
+from bridgehub.protocol.codec import LineBuffer, decode_spec, encode
 from bridgehub.protocol.errors import LinkError
-from bridgehub.protocol.framing import LineBuffer
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER
 

@@ -18,9 +18,8 @@ import attrs
 import trio
 
 from bridgehub.outbox import MAX_GATHER_S, Outbox
-from bridgehub.protocol.codec import decode_to_hub, encode
+from bridgehub.protocol.codec import MAX_LINE_BYTES, LineBuffer, decode_to_hub, encode
 from bridgehub.protocol.errors import LinkError, unwrap
-from bridgehub.protocol.framing import MAX_LINE_BYTES, LineBuffer
 from bridgehub.protocol.messages import VERSION, Ack, Detach, Hello, Refused, ToHub, Welcome
 
 __all__ = ["HubSide", "LinkServer"]

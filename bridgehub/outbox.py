@@ -31,9 +31,8 @@ import attrs
 import orjson
 import trio
 
-from bridgehub.protocol.codec import encode_reported, json_size
+from bridgehub.protocol.codec import MAX_LINE_BYTES, encode_reported, json_size
 from bridgehub.protocol.events import HubEvent, TextPiece, ToolsPrinted
-from bridgehub.protocol.framing import MAX_LINE_BYTES
 from bridgehub.protocol.limits import clip
 from bridgehub.spool import Spool
 

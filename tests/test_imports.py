@@ -134,7 +134,6 @@ PURE_FILES = (
     "bridgehub/desk/turns.py",
     "bridgehub/protocol/codec.py",
     "bridgehub/protocol/events.py",
-    "bridgehub/protocol/framing.py",
     "bridgehub/protocol/hub_spec.py",
     "bridgehub/protocol/limits.py",
     "bridgehub/protocol/messages.py",

@@ -9,9 +9,8 @@ import attrs
 import trio
 
 from actors.errors import HubFenced, HubLost, HubProtocolError
-from bridgehub.protocol.codec import decode_from_hub, encode
+from bridgehub.protocol.codec import LineBuffer, decode_from_hub, encode
 from bridgehub.protocol.errors import LinkError
-from bridgehub.protocol.framing import LineBuffer
 from bridgehub.protocol.messages import VERSION, Hello, Refused, Reported, ToHub, Welcome
 
 __all__ = ["SocketHubLink", "open_link"]

@@ -24,7 +24,7 @@ from actors.errors import HubKillFailed, HubLost, HubStartFailed
 from actors.hubs.fork_server import ForkServer
 from actors.hubs.link import SocketHubLink, open_link
 from actors.ports import FoundHub
-from bridgehub.protocol.codec import decode_from_hub
+from bridgehub.protocol.codec import MAX_LINE_BYTES, decode_from_hub
 from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.folder import (
     LEFT_NAME,
@@ -35,7 +35,6 @@ from bridgehub.protocol.folder import (
     is_hub_id,
     read_pid_file,
 )
-from bridgehub.protocol.framing import MAX_LINE_BYTES
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import VERSION, Hello, Reported
 from bridgehub.protocol.process_tree import TreeKillFailed, is_alive, kill_tree, marked_hubs, terminate

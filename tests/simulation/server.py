@@ -11,7 +11,7 @@ import trio_websocket
 from actors.config import ActorConfig
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
-from bridgehub.protocol.framing import LineBuffer
+from bridgehub.protocol.codec import LineBuffer
 from bridgehub.protocol.hub_spec import HubSpec
 from storage.aliases import Aliases
 from storage.errors import StorageUnavailable

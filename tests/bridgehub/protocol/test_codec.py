@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.protocol.codec import decode_from_hub, decode_spec, decode_to_hub, encode, json_size
+from bridgehub.protocol.codec import (
+    LineBuffer,
+    decode_from_hub,
+    decode_spec,
+    decode_to_hub,
+    encode,
+    json_size,
+)
 from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.events import (
     Noticed,
@@ -22,7 +29,6 @@ from bridgehub.protocol.events import (
     TurnDone,
     TurnFailed,
 )
-from bridgehub.protocol.framing import LineBuffer
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import (
     Ack,
