@@ -10,9 +10,9 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from builderos.client.moments import FORMS, moment_of, wire_moment
+from builderos.client.moments import FORMS, clock_time, moment_of, wire_moment
 from builderos.client.state import RefusedError
-from builderos.client.steering import SETTINGS, Scheduled, Steering, clock_time
+from builderos.client.steering import SETTINGS, Scheduled, Steering
 from builderos.client.terminal import one_line
 from builderos.client.wire.follower import Follower
 from builderos.client.wire.http import call

@@ -11,8 +11,9 @@ from typing import Any
 
 import attrs
 
+from builderos.client.moments import clock_time
 from builderos.client.requests import WaitingRequests, brief
-from builderos.client.steering import SETTINGS, clock_time
+from builderos.client.steering import SETTINGS
 from builderos.client.terminal import one_line, sanitise
 from builderos.client.wire.frames import Frame
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 import attrs
 
+from builderos.client.moments import clock_time
 from builderos.client.terminal import one_line
 from builderos.client.wire.frames import Frame
 
-__all__ = ["SETTINGS", "Scheduled", "Steering", "clock_time"]
+__all__ = ["SETTINGS", "Scheduled", "Steering"]
 
 SETTINGS: Final = {"model": "model", "mode": "permission_mode", "effort": "effort"}
 """Command of the terminal: field of the session's settings."""
@@ -193,15 +193,6 @@ class Steering:
         if message_id and not_before:
             brief = one_line(_text(item, "content"), 60)
             self.scheduled[message_id] = Scheduled(message_id, brief, not_before)
-
-
-def clock_time(moment: str) -> str:
-    """Return a moment of the protocol as this machine's clock shows it; empty if it is none."""
-    try:
-        at = datetime.fromisoformat(moment).astimezone()
-    except (ValueError, OverflowError):
-        return ""
-    return at.strftime("%Y-%m-%d %H:%M")
 
 
 def _ids(items: list[Mapping[str, Any]]) -> list[str]:

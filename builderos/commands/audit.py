@@ -8,7 +8,6 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
@@ -19,6 +18,7 @@ import trio
 from actors.events.codec import decode_row
 from actors.events.conversation import Delivery, Interrupted, UserMessage
 from actors.events.permissions import PermissionResolved
+from builderos.client.moments import past_ms
 from builderos.client.terminal import one_line, write_json
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import wall_clock_ms
@@ -38,17 +38,14 @@ __all__ = [
     "json_line",
     "line_of_act",
     "line_of_row",
-    "parse_since",
     "run_audit",
     "text_line",
 ]
 
-UNITS_MS: Final = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
 
 def run_audit(data: Path, session_id: str | None, since: str | None, *, as_json: bool) -> int:
     """Write the acts to stdout, oldest first; return the exit status."""
-    since_ms = 0 if since is None else parse_since(since, wall_clock_ms())
+    since_ms = 0 if since is None else past_ms(since, wall_clock_ms())
     if since_ms is None:
         return fail(f"--since: {since} is not a time like 2026-01-31, 2026-01-31T12:00 or 24h", MISUSED)
     try:
@@ -61,20 +58,6 @@ def run_audit(data: Path, session_id: str | None, since: str | None, *, as_json:
     except StorageError as error:
         return fail(str(error))
     return OK
-
-
-def parse_since(text: str, now_ms: int) -> int | None:
-    """Return the moment that a text names; None if it is not a time.
-
-    The text is ISO 8601, in local time if it has no zone, or an age: `30m`, `24h`, `7d`.
-    """
-    number, unit = text[:-1], text[-1:]
-    if unit in UNITS_MS and number.isascii() and number.isdigit() and len(number) <= 6:
-        return now_ms - int(number) * UNITS_MS[unit]
-    try:
-        return int(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ import attrs
 from rich.segment import Segment
 from rich.style import Style
 
-from builderos.client.steering import clock_time
+from builderos.client.moments import clock_time
 from builderos.terminal.draw.flow import Flow
 from builderos.terminal.draw.lines import Segments, flat, paragraph
 from builderos.terminal.draw.tool import lasted, tool_lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from builderos.client.steering import clock_time
+from builderos.client.moments import clock_time
 from builderos.terminal.model.entries import MessageEntry
 
 if TYPE_CHECKING:

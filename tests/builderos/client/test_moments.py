@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from builderos.client.moments import moment_of, wire_moment
+from builderos.client.moments import clock_time, moment_of, past_ms, wire_moment
 
 NOW = datetime(2026, 11, 30, 12, 30, 15, tzinfo=timezone(timedelta(hours=1)))
 
@@ -34,3 +34,26 @@ def test_a_time_is_understood(typed: str, moment: str) -> None:
 )
 def test_what_is_no_time_is_told_apart(typed: str) -> None:
     assert moment_of(typed, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("30m", 100_000_000 - 1_800_000),
+        ("24h", 100_000_000 - 86_400_000),
+        ("1d", 100_000_000 - 86_400_000),
+        ("1970-01-02T00:00:00Z", 86_400_000),
+        ("1970-01-02T01:00:00+01:00", 86_400_000),
+        ("", None),
+        ("d", None),
+        ("-1d", None),
+        ("x", None),
+        ("9999999999d", None),
+    ],
+)
+def test_a_time_in_the_past_is_understood(text: str, means: int | None) -> None:
+    assert past_ms(text, 100_000_000) == means
+
+
+def test_a_moment_of_no_time_is_shown_as_nothing() -> None:
+    assert clock_time("soon") == ""

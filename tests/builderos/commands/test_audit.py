@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from builderos.commands.audit import parse_since
 from storage.read_only import open_reading
 from tests.builderos.terminal import run_command
 from tests.e2e.world import open_http
@@ -171,22 +170,3 @@ async def test_without_a_database(tmp_path: Path) -> None:
         assert (status, out, len(err.splitlines())) == (1, "", 1)
         status, out, err = await run_command(server, "audit", "--since", "yesterday")
         assert (status, out, len(err.splitlines())) == (2, "", 1)
-
-
-@pytest.mark.parametrize(
-    ("text", "means"),
-    [
-        ("30m", 100_000_000 - 1_800_000),
-        ("24h", 100_000_000 - 86_400_000),
-        ("1d", 100_000_000 - 86_400_000),
-        ("1970-01-02T00:00:00Z", 86_400_000),
-        ("1970-01-02T01:00:00+01:00", 86_400_000),
-        ("", None),
-        ("d", None),
-        ("-1d", None),
-        ("x", None),
-        ("9999999999d", None),
-    ],
-)
-def test_what_since_means(text: str, means: int | None) -> None:
-    assert parse_since(text, 100_000_000) == means
