@@ -23,9 +23,8 @@ from transport.v3.decode import SUBPROTOCOL
 from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
 from transport.websocket.connection import DeviceConnection
-from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES
+from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES, MAX_FIRST_BYTES, Incoming
 from transport.websocket.heartbeat import Heartbeat
-from transport.websocket.incoming import MAX_FIRST_BYTES, Incoming
 from transport.websocket.reader import READ_BYTES, FrameReader
 
 __all__ = ["WebSocketUpgrade", "address_of"]

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from transport.limits import SMALL_READ_BYTES, STRANGER_BURST, STRANGER_FRAMES_PER_S, FrameRate, Turnstile
-from transport.websocket.incoming import Incoming
+from transport.websocket.frames import Incoming
 
 __all__ = ["FrameReader"]
 

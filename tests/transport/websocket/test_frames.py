@@ -8,8 +8,13 @@ from __future__ import annotations
 import pytest
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
-from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES, close_frame
-from transport.websocket.incoming import MAX_FIRST_BYTES, WORK_BYTES, Incoming
+from transport.websocket.frames import (
+    MAX_CLIENT_FRAME_BYTES,
+    MAX_FIRST_BYTES,
+    WORK_BYTES,
+    Incoming,
+    close_frame,
+)
 
 
 def trusted() -> Incoming:
