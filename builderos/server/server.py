@@ -79,7 +79,8 @@ async def run_server(setup: ServerContext) -> None:
             store = database.store
             ensure_key = ensure_admin_key if database.node is None else ensure_shared_key
             made_key = await ensure_key(store, folder, setup.key)
-            await store.audit.check_head(now_ms=wall_clock_ms())
+            joins = database.node is not None and database.node.office.incarnation == 1
+            await store.audit.check_head(now_ms=wall_clock_ms(), joins=joins)
             link_key = await store.settle("link_key", new_key())
             uploads = OwnUploads(store.uploads, UrlSigner(link_key.encode()))
             metrics, trail, answers = Metrics(), AuditTrail(store.audit, wall_clock_ms), DeskAnswers()

@@ -107,13 +107,18 @@ class Audit:
             except StorageError as failed:
                 _log.warning("audit: cannot record its end: %s", failed)
 
-    async def check_head(self, *, now_ms: int) -> None:
+    async def check_head(self, *, now_ms: int, joins: bool = False) -> None:
         """Compare the end with the recorded one; if they differ, add a row about it. For start-up.
+
+        `joins`: the folder is new to a database that others use. It cannot have recorded an end, and does so now.
 
         Raises:
             StorageUnavailable: the table cannot be read or written.
         """
         recorded = await trio.to_thread.run_sync(read_noted_head, self.data)
+        if recorded is None and joins:
+            await self.note_head()
+            return
         found = await self._readers.run(lambda connection: _has(connection, recorded))
         if not found:
             _log.warning("audit: cut short or replaced by an older one: row %s is missing", recorded)

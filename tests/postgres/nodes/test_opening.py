@@ -16,6 +16,7 @@ from storage.postgres.home import WrongDatabase
 from storage.postgres.nodes.store import NodeStore, open_node_store
 from storage.postgres.nodes.tables import NODE_TABLES
 from storage.records import OWNER
+from storage.tables.audit import HEAD_NAME
 from storage.tables.hash_chain import Act
 from tests.postgres.cluster import Cluster
 from tests.postgres.stores import opened_on
@@ -185,3 +186,20 @@ async def test_only_the_first_of_several_nodes_makes_the_first_key(url: str, tmp
         assert not await b.store.devices.add_first_key("y" * 32, now_ms=1)
         assert b.store.devices.find("x" * 32) is not None
         assert b.store.devices.find("y" * 32) is None
+
+
+async def test_a_node_that_joins_finds_the_audit_whole(url: str, tmp_path: Path) -> None:
+    """What others wrote before, and write later, is not missing from its own record of the end."""
+    for name in ("a", "b"):
+        async with opened_as(url, tmp_path, "a") as first:
+            await first.store.audit.append([Act(at_ms=1, act=f"act {name}")])
+            async with opened_as(url, tmp_path, "b") as second:
+                audit = second.store.audit
+                await audit.check_head(now_ms=2, joins=second.office.incarnation == 1)
+                await first.store.audit.append([Act(at_ms=3, act="later")])
+                assert await audit.verify() == []
+    async with opened_as(url, tmp_path, "b") as second:
+        (tmp_path / "b" / HEAD_NAME).unlink()
+        await second.store.audit.check_head(now_ms=4, joins=second.office.incarnation == 1)
+        acts = [row.act.act for row in await second.store.audit.page(0)]
+        assert acts == ["act a", "later", "act b", "later", "audit_cut"], "a folder that had joined lost it"
