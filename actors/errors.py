@@ -15,6 +15,7 @@ __all__ = [
     "SessionBusy",
     "SessionFailed",
     "ShuttingDown",
+    "UnknownNode",
 ]
 
 
@@ -47,6 +48,14 @@ class MachineAway(ActorError):
     def __init__(self, machine: str) -> None:
         super().__init__(f"Its machine ({machine}) is away.")
         self.machine = machine
+
+
+class UnknownNode(ActorError):
+    """There is no machine of this name among those that share the database."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"There is no machine {node} here.")
+        self.node = node
 
 
 class RefusedAtHome(ActorError):

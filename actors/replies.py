@@ -46,6 +46,7 @@ RejectCode = Literal[
     "storage",
     "shutting_down",
     "machine_away",
+    "unknown_node",
 ]
 
 

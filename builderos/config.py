@@ -27,17 +27,16 @@ from builderos.agent_config import (
     allows_bypass,
 )
 from builderos.config_values import (
-    NODE_NAME,
     OutOfRangeError,
     absolute,
     absolute_or_none,
     at_most,
-    is_node_name,
     networks,
     positive,
     positive_or_none,
 )
 from builderos.push_config import parse_push
+from storage.node_records import NODE_NAME, is_node_name
 from transport.push.settings import PushSettings
 
 __all__ = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,26 +12,15 @@ import attrs
 from transport.access.proxies import Proxies
 
 __all__ = [
-    "NODE_NAME",
     "OutOfRangeError",
     "absolute",
     "absolute_or_none",
     "at_most",
-    "is_node_name",
     "networks",
     "not_empty",
     "positive",
     "positive_or_none",
 ]
-
-
-NODE_NAME: Final = "1 to 31 small letters, digits and hyphens"
-_NODE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
-
-
-def is_node_name(text: str) -> bool:
-    """Return whether a node may have this name. `self` is the owner of sessions that no node has."""
-    return _NODE_NAME.fullmatch(text) is not None and text != "self"
 
 
 class OutOfRangeError(ValueError):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
 import attrs
 
@@ -85,6 +85,21 @@ function must not block, raise or call back."""
 
 class Nodes(Protocol):
     """The servers that share the database; implemented by `actors.nodes.machines`."""
+
+    @property
+    def own(self) -> str:
+        """This node's name."""
+        ...
+
+    async def create(self, node: str, session_id: str, fields: Mapping[str, Any]) -> bool:
+        """Have another node make a session out of these fields; return False if there was one of this id.
+
+        Raises:
+            UnknownNode, MachineAway: nothing was made.
+            RefusedAtHome: it refused; the code and the text are for the device.
+            StorageError: nobody knows whether it was made.
+        """
+        ...
 
     def machine(self, owner: str) -> dict[str, str]:
         """Return how devices see the machine of a session: `id`, and its `state`, `here`, `there` or `away`."""

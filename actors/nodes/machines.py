@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
+from actors.errors import RefusedAtHome, UnknownNode
 from actors.nodes.ports import Post
 
 __all__ = ["KEYS_S", "Machines"]
@@ -25,11 +26,30 @@ class Machines:
     Attributes:
         home_of: the node of a session that was just used; None if it is not known.
         is_fresh: returns whether a beat began within some seconds; waits up to some seconds for one.
+        ask: has a node do something; as `actors.nodes.calls.HomeCalls.ask`.
     """
 
     post: Post
     home_of: Callable[[str], str | None]
     is_fresh: Callable[[float, float], Awaitable[bool]]
+    ask: Callable[[str, str, str, dict[str, Any]], Awaitable[None]]
+
+    @property
+    def own(self) -> str:
+        """This node's name."""
+        return self.post.node
+
+    async def create(self, node: str, session_id: str, fields: Mapping[str, Any]) -> bool:
+        """Have another node make a session; return False if there was one of this id."""
+        if node not in self.post.nodes:
+            raise UnknownNode(node)
+        try:
+            await self.ask(node, "create", session_id, dict(fields))
+        except RefusedAtHome as refused:
+            if refused.code == "exists":
+                return False
+            raise
+        return True
 
     def machine(self, owner: str) -> dict[str, str]:
         """Return how devices see the machine of a session."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from actors.events.conversation import Attachment
-from actors.nodes.acts import ForksAnywhere, Remove, acts_at_home, remove_elsewhere
+from actors.nodes.acts import Act, ForksAnywhere, remove_elsewhere
 from actors.nodes.calls import HomeCalls
 from actors.nodes.home import SessionsAtHome
 from actors.nodes.machines import Machines
@@ -80,23 +80,24 @@ class ServerNodes:
         """Return the uploads that messages may name."""
         return UploadsOfNode(uploads, self.router)
 
-    async def start(self, remove: Remove) -> None:
-        """Beat, and take the mail of the other nodes, until the server ends. `remove`: removes a session of this node.
+    async def start(self, acts: Mapping[str, Act]) -> None:
+        """Beat, and take the mail of the other nodes, until the server ends. `acts`: what this node does for them.
 
         Raises:
             StorageError: the database cannot be reached.
         """
         office, router = self.office, self.router
-        router.at_home.acts = acts_at_home(self.supervisor, remove)
+        router.at_home.acts = acts
         office.on_mail, office.on_nodes, office.on_keys = (
             router.take,
             router.nodes_changed,
-            self._keys_changed,
+            self.refresh_keys,
         )
         await self.nursery.start(office.run, name="nodes")
         self.nursery.start_soon(router.run, name="sessions of other nodes")
 
-    async def _keys_changed(self) -> None:
+    async def refresh_keys(self) -> None:
+        """Read the keys and codes as all nodes have them now. Raises StorageError."""
         for device_id in await self.store.devices.refresh():
             self.key_ended(device_id)
         await self.store.pairings.refresh()
@@ -135,7 +136,7 @@ async def open_nodes(opened: NodeStore, supervisor: Supervisor) -> AsyncIterator
             supervisor, office, calls, at_home, store.catalog, store.journal, opened.journal, nursery
         )
         calls.told_others = router.tell_others
-        machines = Machines(office, router.known_home_of, office.is_fresh)
+        machines = Machines(office, router.known_home_of, office.is_fresh, calls.ask)
         forks = ForksAnywhere(router, supervisor)
         yield ServerNodes(store, office, supervisor, router, machines, forks, nursery)
         nursery.cancel_scope.cancel(reason="the server ends")

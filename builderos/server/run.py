@@ -10,7 +10,6 @@ import trio
 
 from bridgehub.protocol.errors import unwrap
 from builderos.config import Config, ConfigError, config_path, load_config
-from builderos.config_values import NODE_NAME, is_node_name
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.server.parts import ServeOptions, ServerContext
 from builderos.server.process.early_signals import end_on_signals
@@ -21,6 +20,7 @@ from builderos.server.server import ServeError, run_server
 from builderos.server.tls import Tls, TlsError
 from storage.data_folder import open_data_folder
 from storage.errors import StorageError, StorageLocked
+from storage.node_records import NODE_NAME, is_node_name
 
 __all__ = ["start_server"]
 

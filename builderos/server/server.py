@@ -124,7 +124,9 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
         nursery.start_soon(parts.work.search.run, name="file search")
         removal = SessionRemoval(parts.supervisor, store.catalog, parts.work)
         if parts.nodes is not None:
-            await parts.nodes.start(lambda session_id, force: removal.remove(session_id, force=force))
+            from builderos.server.node_acts import acts_of
+
+            await parts.nodes.start(acts_of(parts.nodes, made, deps, removal))
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:

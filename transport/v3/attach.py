@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
-
 import attrs
 import trio
 
 from actors.commands import Attach, Author
-from actors.events.session import Settings
-from actors.offer import BYPASS_CHOSEN, NO_OFFER, decode_offer, refusal_of
-from actors.replies import RejectCode, Rejected, SessionView
+from actors.offer import BYPASS_CHOSEN
+from actors.replies import Rejected, SessionView
 from actors.tail import AttachedDevice, EventBatch
-from bridgehub.workspace.paths import PathRefused
-from bridgehub.workspace.worktrees import BadWorktree, find_worktree, make_worktree, name_for
+from bridgehub.workspace.worktrees import BadWorktree, find_worktree
 from storage.tables.hash_chain import Act
 from transport.access.auth import authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
-from transport.sessions import NO_ANSWER, SessionRefused, ask, find_or_create
+from transport.sessions import NO_ANSWER, SessionRefused, ask
 from transport.v3 import replies
 from transport.v3.attachment import AttachedConnection, DeviceAttachment, starting_point
 from transport.v3.client_frames import AttachFrame, SettingsAsked
+from transport.v3.creating import REJECTED, Creating, NewAsked
 from transport.v3.rendered import RenderedFeed, Renderings
-from transport.workspace.listing import Roots
 
 __all__ = ["AttachRefused", "Attaching"]
 
@@ -35,10 +30,6 @@ class AttachRefused(SessionRefused):
     def __init__(self, rejected: Rejected) -> None:
         super().__init__(rejected.code, rejected.content)
         self.rejected = rejected
-
-
-def _refused(code: RejectCode, content: str) -> AttachRefused:
-    return AttachRefused(Rejected(code, content))
 
 
 @attrs.frozen
@@ -70,9 +61,8 @@ class Attaching:
         frame = self.frame
         label = frame.device_id or self.device.id
         if label != self.device.id and not await self.deps.devices.claim_label(label, self.device.id):
-            raise _refused(
-                "forbidden", "This device_id belongs to another key or to the system; use another one."
-            )
+            taken = "This device_id belongs to another key or to the system; use another one."
+            raise AttachRefused(Rejected("forbidden", taken))
         made = await self._find_or_create(label)
         view = await self._view(Author(self.device.id, label, self.device.name))
         if made:
@@ -150,42 +140,13 @@ class Attaching:
 
     async def _find_or_create(self, label: str) -> bool:
         frame = self.frame
+        asked = NewAsked(frame.session_id, frame.agent, label, frame.settings or SettingsAsked())
         try:
-            return await find_or_create(
-                self.deps,
-                self.config,
-                self.device,
-                frame.session_id,
-                agent=frame.agent,
-                label=label,
-                settings=self._new_settings,
-            )
+            return await Creating(self.config, self.deps).find_or_create(self.device, asked)
         except SessionRefused as refused:
-            if refused.code == "forbidden":
-                raise _refused("forbidden", str(refused)) from None
+            if refused.code in REJECTED:
+                raise AttachRefused(Rejected(REJECTED[refused.code], str(refused))) from None
             raise
-
-    async def _new_settings(self) -> Settings:
-        """Return the settings of a new session. Raises AttachRefused."""
-        asked = self.frame.settings or SettingsAsked()
-        settings = await self._settings(asked)
-        await self._check(self.frame.agent or "", settings)
-        return await self._with_worktree(settings, asked)
-
-    async def _with_worktree(self, settings: Settings, asked: SettingsAsked) -> Settings:
-        """Make the worktree that is asked for, and have the session work there. Raises AttachRefused."""
-        wanted: object = asked.worktree
-        if wanted is None or wanted is False:
-            return settings
-        name = wanted if isinstance(wanted, str) else name_for(self.frame.session_id)
-        try:
-            if self.config.worktrees is None:
-                raise BadWorktree("There are no worktrees here.")
-            make = partial(make_worktree, self.config.worktrees, name, settings.workspace)
-            # Not cancelled in its middle: what git has begun is then whole, and found by its name.
-            return attrs.evolve(settings, workspace=await trio.to_thread.run_sync(make))
-        except BadWorktree as refused:
-            raise _refused("bad_worktree", str(refused)) from None
 
     async def _look_at_worktree(self, workspace: str) -> dict[str, object] | None:
         """Return what `attached` shows of the session's worktree; None if it has none of ours."""
@@ -208,40 +169,6 @@ class Attaching:
             return {**told, "ahead": state.ahead, "dirty": state.dirty}
 
         return await trio.to_thread.run_sync(look)
-
-    async def _settings(self, asked: SettingsAsked) -> Settings:
-        workspace = self.config.workspace
-        if asked.workspace is not None:
-            folder = Path(workspace, asked.workspace)
-            await trio.to_thread.run_sync(self._check_workspace, folder)
-            workspace = str(folder)
-        return Settings(workspace, asked.model, asked.permission_mode, asked.effort)
-
-    async def _check(self, agent: str, settings: Settings) -> None:
-        """Refuse settings that the agent does not offer, as far as its offer is known. Raises AttachRefused."""
-        offer = await self.deps.catalog.offer_of(agent)
-        asked = {
-            "model": settings.model,
-            "permission_mode": settings.permission_mode,
-            "effort": settings.effort,
-        }
-        refusal = refusal_of(
-            NO_OFFER if offer is None else decode_offer(offer),
-            asked,
-            None,
-            allows_bypass=agent in self.config.bypass_agents,
-        )
-        if refusal is not None:
-            raise _refused(*refusal)
-
-    def _check_workspace(self, folder: Path) -> None:
-        """Refuse a folder that is not there, or that sessions may not work in."""
-        if self.config.workspace_roots is None:
-            return
-        try:
-            Roots(self.config.workspace_roots).check(folder)
-        except PathRefused as refused:
-            raise _refused("bad_workspace", f"The workspace cannot be used: {refused}") from None
 
     async def _view(self, author: Author) -> SessionView:
         """Ask the session's owner for the session's state."""

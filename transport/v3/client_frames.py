@@ -75,6 +75,9 @@ SettingsChange = NewType("SettingsChange", dict[str, str | None])
 WorktreeAsked = NewType("WorktreeAsked", object)
 """True, or the name of a worktree to be; false is none."""
 
+NodeName = NewType("NodeName", str)
+"""The name of a machine: 1 to 31 small letters, digits and hyphens."""
+
 Moment = NewType("Moment", int)
 """A time in ISO 8601 with its offset from UTC; here in milliseconds since 1970."""
 
@@ -104,13 +107,14 @@ class Position:
 
 @attrs.frozen
 class SettingsAsked:
-    """The wanted settings of a new session; None leaves a setting to the server."""
+    """The wanted settings of a new session; None leaves a setting to the server. `node`: the machine to make it on."""
 
     workspace: PathText | None = None
     model: ShortText | None = None
     permission_mode: ShortText | None = None
     effort: ShortText | None = None
     worktree: WorktreeAsked | None = None
+    node: NodeName | None = None
 
 
 @attrs.frozen

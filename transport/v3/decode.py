@@ -16,6 +16,7 @@ import cattrs
 import orjson
 from cattrs.gen import make_dict_structure_fn
 
+from storage.node_records import NODE_NAME, is_node_name
 from transport.v3.client_frames import (
     Answers,
     AttachmentRef,
@@ -28,15 +29,24 @@ from transport.v3.client_frames import (
     IdleSeconds,
     MessageId,
     Moment,
+    NodeName,
     PaceMs,
     PaintMs,
     PathText,
+    SettingsAsked,
     SettingsChange,
     ShortText,
     WorktreeAsked,
 )
 
-__all__ = ["FRAME_TYPES", "SUBPROTOCOL", "WireError", "decode", "is_id"]
+__all__ = [
+    "FRAME_TYPES",
+    "SUBPROTOCOL",
+    "WireError",
+    "decode",
+    "decode_settings_asked",
+    "is_id",
+]
 
 SUBPROTOCOL: Final = "builderos.v3"
 
@@ -149,6 +159,12 @@ def _worktree(value: Any, _: Any) -> WorktreeAsked:
     return WorktreeAsked(value)
 
 
+def _node(value: Any, _: Any) -> NodeName:
+    if type(value) is not str or not is_node_name(value):
+        raise _Wrong(f"expected a machine's name: {NODE_NAME}")
+    return NodeName(value)
+
+
 def _answers(value: Any, _: Any) -> Answers:
     level = [value]
     for _depth in range(MAX_ANSWERS_DEPTH + 1):
@@ -204,6 +220,7 @@ def make_converter() -> cattrs.Converter:
     converter.register_structure_hook(ShortText, _short)
     converter.register_structure_hook(PathText, _path)
     converter.register_structure_hook(WorktreeAsked, _worktree)
+    converter.register_structure_hook(NodeName, _node)
     converter.register_structure_hook(HistoryCount, lambda value, _: _int(value, 0, 1000))
     converter.register_structure_hook(IdleSeconds, _idle)
     converter.register_structure_hook(EventSeq, lambda value, _: _int(value, 1, _MAX_INT))
@@ -239,6 +256,15 @@ _CONVERTER: Final = make_converter()
 def is_id(text: str) -> bool:
     """Return whether a text may be the id of a session, a device or a message."""
     return _ID.fullmatch(text) is not None
+
+
+def decode_settings_asked(body: Any) -> SettingsAsked:
+    """Return the settings that an `attach` asks for. Raises WireError."""
+    try:
+        asked: SettingsAsked = _CONVERTER.structure(body, SettingsAsked)
+    except Exception as error:
+        raise WireError(*_locate(error, "$.settings")) from None
+    return asked
 
 
 def decode(text: str | bytes) -> ClientFrame:

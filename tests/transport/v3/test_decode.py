@@ -228,3 +228,15 @@ def test_a_decision_needs_a_word_or_an_option() -> None:
     assert isinstance(frame, DecideFrame)
     assert (frame.decision, frame.option) == (None, "Always in this folder")
     assert wrong(body).path == "$.decision"
+
+
+@pytest.mark.parametrize("name", ["mac-mini", "2", "a" * 31])
+def test_a_machine_is_named(name: str) -> None:
+    asked = decoded(ATTACH | {"settings": {"node": name}})
+    assert isinstance(asked, AttachFrame)
+    assert asked.settings is not None and asked.settings.node == name
+
+
+@pytest.mark.parametrize("name", ["", "self", "a" * 32, "-a", "A", "a b", "a\n", "ä", 7, True, ["a"]])
+def test_what_is_no_name_of_a_machine(name: object) -> None:
+    assert wrong(ATTACH | {"settings": {"node": name}}).path == "$.settings.node"
