@@ -234,7 +234,8 @@ def test_a_decision_needs_a_word_or_an_option() -> None:
 def test_a_machine_is_named(name: str) -> None:
     asked = decoded(ATTACH | {"settings": {"node": name}})
     assert isinstance(asked, AttachFrame)
-    assert asked.settings is not None and asked.settings.node == name
+    assert asked.settings is not None
+    assert asked.settings.node == name
 
 
 @pytest.mark.parametrize("name", ["", "self", "a" * 32, "-a", "A", "a b", "a\n", "ä", 7, True, ["a"]])
