@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from tests.e2e.world import Shared, hubs_of, wait_processes_gone
+from tests.e2e.world import Shared, hubs_of, open_http, wait_processes_gone
 from tests.support.device import Device, Json
 from tests.support.server import open_server
 
@@ -109,6 +109,28 @@ async def test_an_answer_with_a_mode_and_a_changed_input(shared: Shared, sid: st
         end = await device.wait_for("complete")
         assert device.text(sid, end["turn_id"]) == "approved: # Rest"
         assert await settings_of(device, sid) == "model=echo-1 mode=edits effort=medium"
+
+
+async def test_an_answer_over_http_with_a_mode_and_a_changed_input(shared: Shared, sid: str) -> None:
+    """What a person changed counts, or the answer is refused; it is never the agent's own input that runs."""
+    async with shared.device() as device, open_http(shared) as http:
+        await device.attach(sid, agent="echo")
+        await device.send(sid, "/plan # Build")
+        asked = await device.wait_for("permission_requested")
+        path = f"/api/sessions/{sid}/requests/{asked['request_id']}"
+        for change, status, code in (
+            ({"input": {"other": "x"}}, 409, "not_editable"),
+            ({"input": "x"}, 400, "bad_request"),
+            ({"mode": 1}, 400, "bad_request"),
+        ):
+            refused = await http.post(path, json={"decision": "allow", **change})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (status, code)
+        changed = {"input": {"plan": "# Rest"}, "mode": "edits"}
+        assert (await http.post(path, json={"decision": "allow", **changed})).status_code == 200
+        resolved = await device.wait_for("permission_resolved")
+        assert (resolved["input"], resolved["mode"]) == ({"plan": "# Rest"}, "edits")
+        end = await device.wait_for("complete")
+        assert device.text(sid, end["turn_id"]) == "approved: # Rest"
 
 
 async def test_a_to_do_list_is_worked_through(shared: Shared, sid: str) -> None:

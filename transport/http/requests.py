@@ -67,6 +67,10 @@ class JsonBody:
         """Return whether a field is present and not null."""
         return self._fields.get(name) is not None
 
+    def some(self, *names: str) -> dict[str, Any]:
+        """Return those of the fields that are present and not null, as they came."""
+        return {name: self._fields[name] for name in names if self.has(name)}
+
     def table(self, name: str) -> JsonBody:
         """Return an object within the body. Raises HttpError."""
         value = self._fields.get(name)

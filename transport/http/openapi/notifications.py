@@ -149,5 +149,8 @@ def _decision() -> Json:
             decision={"enum": ["allow", "deny", "allow_session"]},
             note=short(4096),
             device_id=ID,
+            answers={},
+            input={"type": "object"},
+            mode=short(4096),
         ),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import orjson
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,8 +20,8 @@ from transport.http.responses import HttpError, JsonAnswer
 from transport.ports import Deps, Device
 from transport.push.buttons import button_of
 from transport.push.notifier import Notifier
-from transport.v3.commands import with_rights
-from transport.v3.decode import is_id
+from transport.v3.commands import to_command, with_rights
+from transport.v3.decode import WireError, decode, is_id
 
 __all__ = ["ActRoutes", "RequestRoutes"]
 
@@ -57,7 +58,8 @@ class RequestRoutes:
             raise HttpError(400, "bad_request", "decision must be allow, deny or allow_session.")
         note = body.text("note", MAX_NOTE) if body.has("note") else None
         label = await self._label(body, device)
-        command = with_rights(Decide(request_id, decision, note), device.scope)
+        more = body.some("answers", "input", "mode")
+        command = with_rights(_decision(session_id, request_id, decision, note, more), device.scope)
         await _submit(self.config, self.deps, session_id, command, Author(device.id, label, device.name))
         self.deps.attention.use(label)
         return JsonAnswer({"ok": True, "decision": decision, "by_device": label})
@@ -70,6 +72,19 @@ class RequestRoutes:
             raise HttpError(400, "bad_request", "device_id is not a valid id.")
         # A label that another key used first stays that key's; the decision still counts.
         return label if await self.deps.devices.claim_label(label, device.id) else device.id
+
+
+def _decision(
+    session_id: str, request_id: str, decision: Decision, note: str | None, more: dict[str, Any]
+) -> Command:
+    """Return the command of a decision. `more`: fields that are as in the frame `decide`. Raises HttpError."""
+    if not more:
+        return Decide(request_id, decision, note)
+    said = {"session_id": session_id, "request_id": request_id, "decision": decision, "note": note, **more}
+    try:
+        return to_command(decode(orjson.dumps({"type": "decide", **said})))
+    except WireError as error:
+        raise HttpError(400, "bad_request", f"The body is wrong: {error}.") from None
 
 
 @attrs.frozen
