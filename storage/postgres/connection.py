@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeVar
 
 import attrs
 import psycopg
 from psycopg import conninfo
-from psycopg.abc import Buffer
+from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
@@ -22,12 +22,47 @@ from psycopg.types.string import StrDumper
 
 from storage.errors import StorageCorrupt, StorageError, StorageFull, StorageReadOnly, StorageUnavailable
 
-__all__ = ["Connection", "PostgresServer", "connect", "is_lost", "mapped_errors", "storage_error"]
+__all__ = [
+    "ANSWER_S",
+    "Connection",
+    "PostgresServer",
+    "Silent",
+    "connect",
+    "is_lost",
+    "mapped_errors",
+    "storage_error",
+]
+
+T = TypeVar("T")
 
 CONNECT_S: Final = 3
 """Seconds that one attempt to connect may take, for each host of the URL."""
 
-Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+ANSWER_S: Final[float] = 10
+"""Seconds that a server may take to answer one statement, unless a connection says otherwise."""
+
+
+class Silent(psycopg.OperationalError):
+    """The server took longer for an answer than the connection waits."""
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection to a server that may hang: TCP then still acknowledges what is sent, and no error comes.
+
+    Attributes:
+        answer_s: seconds to wait for the answer to a statement; then the connection ends. None: without a limit.
+    """
+
+    answer_s: float | None = ANSWER_S
+
+    def wait(self, gen: PQGen[T], *args: Any, **kwargs: Any) -> T:
+        """Wait for an answer. Blocks. Raises Silent, after which the connection is closed."""
+        try:
+            return super().wait(gen, timeout=self.answer_s)
+        except psycopg.errors._WaitTimeout:  # a private name of a version that is pinned
+            self.close()
+            raise Silent from None
+
 
 _DEFAULTS: Final[dict[str, str | int]] = {
     "connect_timeout": CONNECT_S,
@@ -60,6 +95,7 @@ _ROLES: Final[tuple[tuple[type[psycopg.Error], type[StorageError], str], ...]] =
     (psycopg.errors.IndexCorrupted, StorageCorrupt, "the database is damaged; restore a backup"),
     (psycopg.errors.UndefinedTable, StorageCorrupt, "a table is missing; restore a backup"),
     (psycopg.errors.InsufficientResources, StorageUnavailable, "it has no room for this now"),
+    (Silent, StorageUnavailable, "it does not answer"),
     (psycopg.OperationalError, StorageUnavailable, "it cannot be reached now"),
     (psycopg.InterfaceError, StorageUnavailable, "the connection was lost"),
 )
@@ -95,12 +131,15 @@ class PostgresServer:
         return cls(conninfo.make_conninfo("", **given), name, url)
 
 
-def connect(server: PostgresServer, application: str, settings: str = "") -> Connection:
+def connect(
+    server: PostgresServer, application: str, settings: str = "", *, answer_s: float | None = ANSWER_S
+) -> Connection:
     """Open a connection in autocommit mode. Blocks, for some seconds at most.
 
     Args:
         application: its name in `pg_stat_activity`.
         settings: more of the server's settings for it, as `-c name=value`.
+        answer_s: how long it waits for the answer to a statement; None: without a limit.
 
     Raises:
         StorageUnavailable: it cannot be opened.
@@ -108,9 +147,10 @@ def connect(server: PostgresServer, application: str, settings: str = "") -> Con
     options = f"{conninfo.conninfo_to_dict(server.conninfo)['options']} {settings}".strip()
     given = conninfo.make_conninfo(server.conninfo, application_name=application, options=options)
     with mapped_errors(server):
-        made: Connection = psycopg.Connection.connect(
+        made = Connection.connect(
             given, autocommit=True, prepare_threshold=2, cursor_factory=psycopg.RawCursor
         )
+    made.answer_s = answer_s
     made.adapters.register_dumper(str, _TextDumper)
     made.adapters.register_dumper(int, Int8Dumper)  # in lists
     made.adapters.register_dumper(int, Int8BinaryDumper)

@@ -11,7 +11,7 @@ import attrs
 from storage.postgres.append import append_call
 from storage.postgres.transaction import PostgresTransaction
 from storage.postgres.writer import PostgresWriter
-from storage.records import Row
+from storage.records import Head, Row
 from storage.tables.append import Append
 from storage.tables.journal import MAX_SEQ, MESSAGE_KINDS, PAGE_BYTES, RARE_KINDS, TableJournal
 from storage.tables.notifications.changes import SCAN_ROWS, START, Changes
@@ -55,6 +55,11 @@ class PostgresJournal(TableJournal):
     async def _append(self, job: Append, *, durable: bool, rows: int, size: int) -> int:
         head: int = await self._postgres.call(append_call(job), rows=rows, size=size)
         return head
+
+    async def head(self, session_id: str) -> Head:
+        """Return the committed end of a session. After a lost answer to COMMIT it waits until that has ended."""
+        await self._postgres.settle()
+        return await super().head(session_id)
 
     async def read(
         self,

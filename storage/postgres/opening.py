@@ -9,7 +9,7 @@ import attrs
 import psycopg
 
 from storage.errors import DatabaseInUse, StorageError, StorageUnavailable
-from storage.postgres.connection import Connection, PostgresServer, connect, mapped_errors
+from storage.postgres.connection import ANSWER_S, Connection, PostgresServer, connect, mapped_errors
 from storage.postgres.home import Home, WrongDatabase, settle_home
 from storage.postgres.schema import prepare_schema
 
@@ -20,6 +20,9 @@ LOCK: Final = 0x424F5331
 
 LOCK_WAIT_S: Final[float] = 5
 """Seconds to wait for the lock: the database needs a moment to see that an earlier server has died."""
+
+OPENING_S: Final = 600
+"""Seconds that one statement may take before the database is open: tables may have to be changed."""
 
 _LOCK: Final = f"SELECT pg_advisory_lock({LOCK})"
 _HOLDER: Final = f"""
@@ -79,6 +82,7 @@ class DatabaseOpening:
         try:
             with mapped_errors(self.server):
                 self.settle_home(connection)
+            connection.answer_s = ANSWER_S
         except BaseException:
             connection.close()
             raise
@@ -86,7 +90,7 @@ class DatabaseOpening:
 
     def prepare(self) -> Connection:
         """Open it and prepare the database. Blocks. Raises as `first`, except WrongDatabase."""
-        connection = connect(self.server, self.application)
+        connection = connect(self.server, self.application, answer_s=OPENING_S)
         try:
             with mapped_errors(self.server):
                 self.lock(connection)
@@ -114,7 +118,7 @@ class DatabaseOpening:
 
     def again(self) -> Connection:
         """Open it again. Blocks. Raises DatabaseInUse if another server had the database since."""
-        connection = connect(self.server, self.application)
+        connection = connect(self.server, self.application, answer_s=LOCK_WAIT_S + ANSWER_S)
         try:
             with mapped_errors(self.server):
                 try:
@@ -122,6 +126,7 @@ class DatabaseOpening:
                 except DatabaseInUse as error:
                     raise StorageUnavailable(str(error)) from error
                 self.check_turn(connection)
+            connection.answer_s = ANSWER_S
         except BaseException:
             connection.close()
             raise

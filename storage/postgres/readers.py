@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import psycopg
 import trio
 
-from storage.postgres.connection import Connection, PostgresServer, connect, is_lost, mapped_errors
+from storage.errors import StorageUnavailable
+from storage.postgres.connection import (
+    ANSWER_S,
+    Connection,
+    PostgresServer,
+    Silent,
+    connect,
+    is_lost,
+    mapped_errors,
+)
 from storage.postgres.transaction import PostgresTransaction
 from storage.transaction import Value
 
@@ -24,6 +35,15 @@ READERS: Final = 4
 INTERRUPT_S: Final = 0.05
 """Seconds between two attempts to interrupt a read. An attempt between two statements has no effect."""
 
+TURN_S: Final[float] = 10
+"""Seconds that a read waits for a connection at most."""
+
+HEARD_S: Final = 2.0
+"""Seconds that an attempt may take; a server that hangs does not hear it."""
+
+
+_NO_LIMIT: Final = trio.CapacityLimiter(math.inf)  # a pool has its own
+
 
 @attrs.define(eq=False)
 class PostgresReaders:
@@ -31,12 +51,14 @@ class PostgresReaders:
 
     Attributes:
         settings: of the server, for each connection.
+        answer_s: how long a read may wait for the answer to a statement; None: without a limit.
     """
 
     server: PostgresServer
     application: str
     size: int = READERS
     settings: str = ""
+    answer_s: float | None = ANSWER_S
     _idle: list[Connection] = attrs.field(factory=list, init=False)
     _limiter: trio.CapacityLimiter = attrs.field(init=False)
 
@@ -66,12 +88,19 @@ class PostgresReaders:
             StorageUnavailable: the database could not be read.
         """
         job = _Job(self, read)
+        with trio.move_on_after(TURN_S) as turn:
+            await self._limiter.acquire_on_behalf_of(job)
+        if turn.cancelled_caught:
+            raise StorageUnavailable(
+                f"{self.server.name}: it does not answer; {self.waiting} more reads wait"
+            )
         try:
-            return await trio.to_thread.run_sync(job.run, limiter=self._limiter, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(job.run, limiter=_NO_LIMIT, abandon_on_cancel=True)
         finally:
-            # Not bounded by us: the server ends an interrupted statement at once, and a lost one times out.
+            # Bounded by `answer_s`: the server ends an interrupted statement at once, or does not answer at all.
             with trio.CancelScope(shield=True):
                 await job.stop()
+            self._limiter.release_on_behalf_of(job)
 
     async def all(self, sql: str, bound: tuple[Value, ...] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of one statement; raises and is cancelled like `run`."""
@@ -91,7 +120,7 @@ class PostgresReaders:
 
     def open(self) -> Connection:
         """Return a new connection. Blocks."""
-        return connect(self.server, self.application, self.settings)
+        return connect(self.server, self.application, self.settings, answer_s=self.answer_s)
 
     def give_back(self, connection: Connection) -> None:
         """Return a connection to the pool, if it is of use."""
@@ -140,7 +169,9 @@ class _Job(Generic[T]):
         return self.read(PostgresTransaction(self.connection))
 
     def _may_repeat(self, error: psycopg.Error) -> bool:
-        return not self.stopped and self.connection is not None and is_lost(self.connection, error)
+        if self.stopped or self.connection is None or isinstance(error, Silent):
+            return False
+        return is_lost(self.connection, error)
 
     def _give_back(self) -> None:
         with self.lock:
@@ -153,7 +184,8 @@ class _Job(Generic[T]):
     def _interrupt(self) -> None:
         with self.lock:
             if self.connection is not None:
-                self.connection.cancel()
+                with suppress(psycopg.Error):  # it is tried again, or the read ends by itself
+                    self.connection.cancel_safe(timeout=HEARD_S)
 
     async def stop(self) -> None:
         self.stopped = True

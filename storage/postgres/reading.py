@@ -73,7 +73,8 @@ async def open_postgres_reading(server: PostgresServer, data: Path) -> AsyncIter
         StorageCorrupt, StorageVersion: it is none of ours, or of another version.
         StorageUnavailable: it cannot be reached.
     """
-    readers = PostgresReaders(server, f"builderos reading {os.getpid()}")
+    # A command reads whole tables, which takes as long as it takes; who runs it sees that, and can end it.
+    readers = PostgresReaders(server, f"builderos reading {os.getpid()}", answer_s=None)
     writer = PostgresWriter(server, None, lambda: _refuse(server))  # never run, so it refuses writes
     try:
         await readers.run(lambda transaction: check_version(transaction.connection, server))

@@ -12,7 +12,7 @@ import trio
 
 from storage.errors import StorageUnavailable
 from storage.open_tables import Database, Store, StoreStatistics, open_tables
-from storage.postgres.connection import Connection, PostgresServer
+from storage.postgres.connection import ANSWER_S, Connection, PostgresServer
 from storage.postgres.journal import PostgresChanges, PostgresJournal
 from storage.postgres.nodes.catalog import NodeCatalog, NodeJournal
 from storage.postgres.opening import DatabaseOpening
@@ -72,7 +72,9 @@ async def open_postgres_tables(
     """
     server, application = opening.server, opening.application
     writer = PostgresWriter(server, connection, opening.again)
-    readers = PostgresReaders(server, application)
+    # The server gives up first, so that a statement which is only slow costs no connection.
+    settings = f"-c statement_timeout={ANSWER_S * 900:.0f}ms"
+    readers = PostgresReaders(server, application, settings=settings, answer_s=ANSWER_S)
     searchers = PostgresReaders(server, application, SEARCHES, f"-c statement_timeout={SEARCH_S * 3:g}s")
     try:
         database = Database(

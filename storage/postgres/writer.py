@@ -65,6 +65,7 @@ class PostgresWriter(GroupWriter[PostgresTransaction]):
     server: PostgresServer
     _connection: Connection | None
     _reopen: Callable[[], Connection]
+    _unsettled: bool = attrs.field(default=False, init=False)
     name: str = attrs.field(init=False)
 
     @name.default
@@ -75,6 +76,13 @@ class PostgresWriter(GroupWriter[PostgresTransaction]):
         """Run a statement, durably. Otherwise like `submit`."""
         job = Job(call, trio.lowlevel.current_task(), durable=True, rows=rows, size=size)
         return cast("Any", await self._queue(job))
+
+    async def settle(self) -> None:
+        """Return once no commit is under way any more, after one whose answer was lost: until then a reader may not see
+        what it stores. Raises StorageUnavailable if nobody can know that yet."""
+        await trio.lowlevel.checkpoint()
+        if self._unsettled:
+            await self.submit(lambda _: None, durable=True)
 
     def close_connection(self) -> None:
         """Close the connection, after `close`. Blocks briefly. Idempotent."""
@@ -100,6 +108,7 @@ class PostgresWriter(GroupWriter[PostgresTransaction]):
             self.close_connection()
         if self._connection is None:
             self._connection = self._reopen()
+            self._unsettled = False  # it has the lock, which the lost connection held
         return self._connection
 
     def _send(self, connection: Connection, batch: list[Job]) -> None:
@@ -188,6 +197,7 @@ class PostgresWriter(GroupWriter[PostgresTransaction]):
         return role
 
     def _lose(self, batch: list[Job]) -> None:
+        self._unsettled = True  # before anybody hears of it
         self._fail(batch, OutcomeUnknown(f"{self.name}: the connection was lost during COMMIT"))
         self.close_connection()
 

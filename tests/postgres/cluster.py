@@ -8,16 +8,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
+import psutil
 import psycopg
 
-__all__ = ["Cluster", "run_cluster"]
+__all__ = ["Cluster", "run_cluster", "temporary_cluster"]
 
 START_S = 30.0
 ROLE = "plain"
@@ -89,6 +91,19 @@ class Cluster:
             self._process.wait(20)
             self._process = None
 
+    def kill(self) -> None:
+        """Kill all of its processes, as a machine that fails would."""
+        assert self._process is not None
+        main = psutil.Process(self._process.pid)
+        main.suspend()  # so that it starts no process meanwhile
+        killed = [*main.children(), main]
+        for process in killed:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(killed, timeout=START_S)
+        self._process.wait(START_S)
+        self._process = None
+
 
 def _owner() -> dict[str, Any]:
     """Return whom PostgreSQL runs as: it refuses root."""
@@ -118,3 +133,16 @@ def run_cluster(folder: Path) -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.stop(signal.SIGQUIT)  # nothing of it is needed again
+
+
+@contextmanager
+def temporary_cluster() -> Iterator[Cluster]:
+    """Make and run a server in a temporary folder; in memory if that is there, for each database is 300 files."""
+    # Not pytest's own folder: only its owner may enter that, and PostgreSQL runs as another user than root.
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="bos-pg-", dir=memory if memory.is_dir() else None))
+    try:
+        with run_cluster(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)

@@ -41,6 +41,9 @@ WAITING: Final = 20_000
 TIDY_EVERY: Final = 100
 """Beats between two removals of old mail, that of nodes which never came back."""
 
+ANSWER_S: Final = 3.0
+"""Seconds to wait for an answer; the leases of the nodes are not longer."""
+
 _SETTINGS: Final = "-c synchronous_commit=off"
 _POST: Final = "INSERT INTO mail (node, body) SELECT * FROM unnest($1::text[], $2::bytea[])"
 _NOTIFY: Final = "SELECT pg_notify('bos_' || node, '') FROM unnest($1::text[]) AS to_be_woken (node)"
@@ -188,7 +191,7 @@ class PostOffice:
 
     def _send(self, connection: Connection | None, batch: Sequence[_Outgoing]) -> Connection:
         """Post a batch, in order. On a thread."""
-        made = connection or connect(self.server, self.application, _SETTINGS)
+        made = connection or connect(self.server, self.application, _SETTINGS, answer_s=ANSWER_S)
         nodes, bodies = [one.node for one in batch], [one.body for one in batch]
         try:
             with mapped_errors(self.server), made.pipeline():
@@ -274,7 +277,7 @@ class PostOffice:
         return KEYS_CHANNEL in heard
 
     def _open(self) -> Connection:
-        made = connect(self.server, self.application, _SETTINGS)
+        made = connect(self.server, self.application, _SETTINGS, answer_s=ANSWER_S)
         made.add_notify_handler(lambda notice: self._heard.append(notice.channel))
         with mapped_errors(self.server):
             for channel in (f"bos_{self.node}", KEYS_CHANNEL):

@@ -1,10 +1,12 @@
-"""A wire between a node and its database that a test can cut: nothing passes then, and no side hears of it.
+"""A wire between a server and its database that a test can cut: nothing passes then, and no side hears of it.
 
-A connection whose words are not heard for `tcp_user_timeout` ends, as TCP would end it at the node.
+A connection over a wire that is cut ends when its words are not heard for `tcp_user_timeout`, as TCP would end it. A
+database that hangs is another case: TCP takes all that is said, and nobody answers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
@@ -25,10 +27,15 @@ class Wire:
     url: str
     _port: int
     _whole: trio.Event = attrs.field(factory=trio.Event)
+    _unheard_s: float = UNHEARD_S
 
     def cut(self) -> None:
         """Let nothing pass from now on."""
-        self._whole = trio.Event()
+        self._whole, self._unheard_s = trio.Event(), UNHEARD_S
+
+    def hang(self) -> None:
+        """Let nothing pass from now on, though all is heard."""
+        self._whole, self._unheard_s = trio.Event(), math.inf
 
     def restore(self) -> None:
         """Let all pass again, what was held too."""
@@ -58,7 +65,7 @@ class Wire:
     ) -> None:
         try:
             while data := await source.receive_some(65_536):
-                with trio.move_on_after(UNHEARD_S) as unheard:
+                with trio.move_on_after(self._unheard_s) as unheard:
                     await self._whole.wait()
                 if unheard.cancelled_caught:
                     break
