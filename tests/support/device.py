@@ -24,7 +24,7 @@ from websockets.uri import parse_uri
 
 from storage.aliases import is_app_session
 
-__all__ = ["Closed", "Device", "Json", "Match", "open_device"]
+__all__ = ["Closed", "Device", "Json", "Match", "Refused", "open_device"]
 
 Json = dict[str, Any]
 Match = str | Callable[[Json], bool]
@@ -47,6 +47,14 @@ class Closed(Exception):
     def __init__(self, code: int | None, reason: str) -> None:
         super().__init__(f"closed: {code} {reason}")
         self.code = code
+
+
+class Refused(AssertionError):
+    """An attach was refused; `answer` is the server's frame."""
+
+    def __init__(self, answer: Json) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
 
 
 @attrs.define(eq=False)
@@ -105,7 +113,7 @@ class Device:
         await self._flush()
 
     async def attach(self, session_id: str, *, agent: str | None = None, **fields: Any) -> Json:
-        """Attach; return the server's answer, which names an id of the iOS app by its alias."""
+        """Attach; return the server's answer, which names an id of the iOS app by its alias. Raises Refused."""
         self._afters[session_id] = fields.get("after")
         asked = {"session_id": session_id, **({"agent": agent} if agent else {}), **fields}
         start = len(self.frames)
@@ -118,7 +126,8 @@ class Device:
             ),
             start=start,
         )
-        assert answer["type"] == "attached", answer
+        if answer["type"] != "attached":
+            raise Refused(answer)
         return answer
 
     async def send(

@@ -64,6 +64,11 @@ class Server:
         return self._running.pid
 
     @property
+    def runs(self) -> bool:
+        """Whether a server was started and has not ended by `wait`."""
+        return self._process is not None
+
+    @property
     def _running(self) -> trio.Process:
         assert self._process is not None, "the server does not run"
         return self._process

@@ -38,6 +38,7 @@ class Talker:
         seen: the session's events, over all connections.
         accepted: the seq of each message that was accepted.
         unanswered: messages that were sent and not answered yet; they are sent again under their ids.
+        refused: those of them that found their session out of reach; they are sent again too.
         states: the newest delivery state of each message.
         kinds: what each message asks for.
     """
@@ -52,6 +53,7 @@ class Talker:
     states: dict[str, str] = attrs.field(factory=dict)
     kinds: dict[str, str] = attrs.field(factory=dict)
     ends: dict[str, int] = attrs.field(factory=dict)
+    refused: set[str] = attrs.field(factory=set)
     _number: int = 0
     _turn_runs: bool = False
 
@@ -64,12 +66,13 @@ class Talker:
     async def run(self) -> None:
         """Talk until the town drains and every message of this session is over."""
         while not self.done:
-            await self.town.connected(self._visit)
+            await self.town.connected(self.dice, self._visit)
 
     async def _visit(self, device: Device) -> None:
         after = {"epoch": 1, "seq": self.seen[-1].seq} if self.seen else None
         attached = await device.attach(self.session_id, agent=self.agent, after=after, history=1000)
         self._check(attached, after)
+        self.refused.clear()
         for message_id, content in tuple(self.unanswered.items()):
             await self._say(device, "send", message_id=message_id, content=content)
         for pending in attached["pending"]:
@@ -100,7 +103,10 @@ class Talker:
         if kind == "accepted":
             self._accepted(frame)
         elif kind == "rejected" and "message_id" in frame and frame["message_id"] in self.unanswered:
-            self.town.problems.append(Problem("lost", f"{self.session_id}: {frame}"))
+            if self.town.refuses(frame["code"]):
+                self.refused.add(frame["message_id"])
+            else:
+                self.town.problems.append(Problem("lost", f"{self.session_id}: {frame}"))
         elif kind == "delivery":
             self.states[frame["message_id"]] = frame["state"]
             await self._delivered(device, frame["message_id"], frame["state"])
@@ -118,6 +124,7 @@ class Talker:
     def _accepted(self, frame: Json) -> None:
         message_id, seq = frame["message_id"], frame["seq"]
         self.unanswered.pop(message_id, None)
+        self.refused.discard(message_id)
         if self.accepted.setdefault(message_id, seq) != seq:
             self.town.problems.append(Problem("doubled", f"{message_id} was accepted as two: {frame}"))
 
@@ -139,6 +146,9 @@ class Talker:
 
     async def _look_after(self, device: Device) -> None:
         """Do again what a crash may have swallowed: an act has no answer but its event."""
+        again, self.refused = sorted(self.refused), set()
+        for message_id in again:
+            await self._say(device, "send", message_id=message_id, content=self.unanswered[message_id])
         for message_id, state in self.states.items():
             if state == "unknown":
                 await self._resolve(device, message_id)
@@ -199,7 +209,7 @@ class Looker:
     async def run(self) -> None:
         """Look on until everything was seen."""
         while not self.done:
-            await self.town.connected(self._visit)
+            await self.town.connected(self.dice, self._visit)
 
     async def _visit(self, device: Device) -> None:
         for session_id in self.session_ids:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import random
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -27,12 +29,16 @@ from tests.support.invariants import (
 )
 from tests.support.server import open_server
 from tests.torture.people import Looker, Talker
-from tests.torture.town import Town, config_of, roll_trap
+from tests.torture.town import Town, config_of
+from tests.torture.traps import VICTIMS, Victim, roll_trap
 
-__all__ = ["ROUND_S", "Tally", "run_round"]
+__all__ = ["ROUND_S", "OpenTown", "Tally", "open_town", "run_round"]
 
 ROUND_S = 240.0
 """A round of 50 kills takes about half a minute; one that hangs is a failure too."""
+
+START_S = 15.0
+"""What may be added for each kill of a node or a database, whose start takes a second on a quiet machine."""
 
 GONE_S = 20.0
 """How long commands of agents that were killed may take to be gone."""
@@ -44,6 +50,7 @@ class Tally:
 
     killed: Counter[str] = attrs.field(factory=Counter)
     ends: Counter[str] = attrs.field(factory=Counter)
+    refusals: Counter[str] = attrs.field(factory=Counter)
     drops: int = 0
     sessions: int = 0
     accepted: int = 0
@@ -55,6 +62,7 @@ class Tally:
         """Add the figures of another round."""
         self.killed += other.killed
         self.ends += other.ends
+        self.refusals += other.refusals
         self.problems += other.problems
         for name in ("drops", "sessions", "accepted", "events", "seen"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -66,6 +74,7 @@ class Tally:
         return [
             f"kills     {self.killed.total()}: " + _counts(self.killed),
             f"drops     {self.drops} connections that devices lost by themselves",
+            f"refused   {self.refusals.total()} times for a while: " + _counts(self.refusals),
             f"sessions  {self.sessions}",
             f"messages  {self.accepted} accepted",
             f"turns     {self.ends.total()}: " + _counts(self.ends),
@@ -78,33 +87,53 @@ def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counter.items()))
 
 
-async def run_round(folder: Path, seed: int, kills: int, *, sessions: int = 6, lookers: int = 3) -> Tally:
+@asynccontextmanager
+async def open_town(folder: Path, config: str, record: Path) -> AsyncIterator[Town]:
+    """Open a town of one server."""
+    async with open_server(folder, config=config) as server:
+        yield Town.of(server, record)
+
+
+OpenTown = Callable[[Path, str, Path], AbstractAsyncContextManager[Town]]
+
+
+async def run_round(
+    folder: Path,
+    seed: int,
+    kills: int,
+    *,
+    sessions: int = 6,
+    lookers: int = 3,
+    opened: OpenTown = open_town,
+    victims: Sequence[frozenset[Victim]] = VICTIMS,
+) -> Tally:
     """Let so many processes be killed while people talk; then let all end, and judge.
 
     Args:
         folder: an empty one, with a short path.
         seed: decides what is said and killed.
         kills: how many processes, at least.
-        sessions: every third one talks to a relay that keeps its own record, the others to `echo`.
+        sessions: every third one talks to a relay that keeps its own record, the others to `echo`. They are at home on
+            the town's servers in turn.
         lookers: devices that only look on.
+        opened: opens the town.
+        victims: what is killed at once.
     """
     dice = random.Random(seed)
     record = folder / "r"
     record.mkdir()
-    config = config_of(sys.executable, record)
-    async with open_server(folder, config=config) as server:
-        town = Town(server, record)
-        town.up.set()
+    async with opened(folder, config_of(sys.executable, record), record) as town:
         agents = {f"s{number}": "relay" if number % 3 == 2 else "echo" for number in range(sessions)}
-        async with server.device() as device:
-            for session_id, agent in agents.items():
+        for number, (session_id, agent) in enumerate(agents.items()):
+            place = town.homes[session_id] = town.places[number % len(town.places)]
+            async with place.server.device() as device:
                 await device.attach(session_id, agent=agent)
         talkers = [Talker(town, name, agent, random.Random(dice.random())) for name, agent in agents.items()]
         watching = [
             Looker(f"looker {number}", town, tuple(agents), random.Random(dice.random()))
             for number in range(lookers)
         ]
-        with trio.fail_after(ROUND_S):
+        with trio.fail_after(ROUND_S + (START_S * kills if town.database is not None else 0)):
             async with trio.open_nursery() as outer:
                 for looker in watching:
                     outer.start_soon(looker.run)
@@ -112,7 +141,7 @@ async def run_round(folder: Path, seed: int, kills: int, *, sessions: int = 6, l
                     for talker in talkers:
                         nursery.start_soon(talker.run)
                     while town.killed.total() < kills:
-                        await town.spring(roll_trap(dice))
+                        await town.spring(roll_trap(dice, victims))
                     town.draining = True
                 town.heads = {talker.session_id: talker.seen[-1].seq for talker in talkers}
             return await _judge(town, talkers, watching)
@@ -120,6 +149,7 @@ async def run_round(folder: Path, seed: int, kills: int, *, sessions: int = 6, l
 
 async def _judge(town: Town, talkers: list[Talker], lookers: list[Looker]) -> Tally:
     tally = Tally(killed=town.killed, drops=town.drops, sessions=len(talkers), problems=town.problems)
+    tally.refusals.update(town.refusals)
     async with open_http(town.server) as http:
         for talker in talkers:
             journal = [committed_of(frame) for frame in await all_events(http, talker.session_id)]

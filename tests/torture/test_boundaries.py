@@ -27,7 +27,8 @@ from tests.support.invariants import (
 )
 from tests.support.server import open_server
 from tests.torture.rounds import orphan_problems, prompts_of
-from tests.torture.town import Town, Victim, config_of
+from tests.torture.town import Town, config_of
+from tests.torture.traps import Victim
 
 WORDS = "".join(f"w{i} " for i in range(200))
 SLOW = "/words 200 10"
@@ -157,8 +158,7 @@ async def test_every_step(tmp_path_factory: pytest.TempPathFactory, victims: fro
     record = folder / "r"
     record.mkdir()
     async with open_server(folder, config=config_of(sys.executable, record)) as server:
-        town = Town(server, record)
-        town.up.set()
+        town = Town.of(server, record)
         async with server.device() as device, server.device() as other:
             stage = Stage(town, device)
             await stage.set_up(ENDLESS if "hub" in victims else SLOW)

@@ -33,7 +33,7 @@ async def test_jumps(tmp_path_factory: pytest.TempPathFactory) -> None:
             assert attached["replay"] == "ok"
             await device.say("decide", session_id="trip", request_id=asked["request_id"], decision="allow")
             await device.wait_for("complete")
-            hub = Town(server, folder).hub_of("trip")
+            hub = Town.of(server, folder).hub_of("trip")
             assert hub is not None
             hub.kill()
             await wait_processes_gone([hub])

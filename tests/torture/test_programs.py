@@ -53,7 +53,7 @@ async def check(place: Place, device: Device, sids: list[str]) -> None:
 async def test_program_and_hub_are_killed(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder: Path = tmp_path_factory.mktemp("t")
     async with open_place(folder) as place, place.server.device() as device:
-        town = Town(place.server, folder)
+        town = Town.of(place.server, folder)
         for victim in ("program", "hub"):
             command = await start_command(place, device, victim)
             hub = town.hub_of(victim)

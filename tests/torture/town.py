@@ -1,4 +1,4 @@
-"""A server, the people on it, and the killer: traps that go off at a given event, and what they kill.
+"""Servers, the people on them, and the killer: traps that go off at a given event, and what they kill.
 
 A trap strikes in the very moment in which a device sees the event, before the device does anything more; so a step
 of a turn is hit exactly, and no kill is a matter of time.
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 import attrs
 import psutil
@@ -22,34 +22,15 @@ from websockets.exceptions import WebSocketException
 
 from bridgehub.protocol.folder import read_pid_file
 from bridgehub.protocol.process_tree import is_alive
-from tests.support.device import Closed, Device, Json
+from tests.support.device import Closed, Device, Json, Refused
 from tests.support.invariants import Problem
 from tests.support.server import Server
+from tests.torture.traps import Trap, Victim
 
-__all__ = ["STEPS", "Town", "Trap", "Victim", "config_of"]
+__all__ = ["Database", "Place", "Town", "config_of"]
 
-Victim = Literal["server", "hub", "agent"]
-
-STEPS = (
-    "accepted",
-    "user_message",
-    "d:queued",
-    "turn_started",
-    "d:handed",
-    "d:consumed",
-    "message",
-    "message",
-    "permission_requested",
-    "permission_resolved",
-    "task_started",
-    "task_finished",
-    "d:answered",
-    "d:unknown",
-    "complete",
-    "error",
-    "interrupted",
-)
-"""What a trap may wait for: each step of a turn as a device sees it."""
+LINGER_S = 8.0
+"""How long a node stays away at most; its lease ends after 3 s."""
 
 _CONFIG = """
 heartbeat_s = 0.5
@@ -68,47 +49,92 @@ def config_of(python: str, folder: Path) -> str:
     return _CONFIG.format(python=python, program=program, folder=folder)
 
 
-@attrs.define
-class Trap:
-    """Strikes at the `count`th event of `step`, or after `patience` events of any kind."""
+class Database(Protocol):
+    """The database that several nodes share."""
 
-    step: str
-    count: int
-    victims: frozenset[Victim]
-    patience: int = 400
+    def kill(self) -> None:
+        """Kill all of its processes."""
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+
+
+@attrs.define(eq=False)
+class Place:
+    """A server that may be killed and started again.
+
+    Attributes:
+        up: set while it runs.
+        lives: how many processes it was: a connection may end only with one of them.
+    """
+
+    server: Server
+    up: trio.Event = attrs.field(factory=trio.Event)
+    lives: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        """It runs."""
+        self.up.set()
+
+    async def restart(self) -> None:
+        """Start the next server, once the one that was killed is gone."""
+        await self.server.wait()
+        await self.server.restart()
+        self.up.set()
 
 
 @attrs.define(eq=False)
 class Town:
-    """A server with people on it, and traps that kill.
+    """Servers with people on them, and traps that kill.
 
     Attributes:
-        server: the one that is killed.
+        places: the servers; several are nodes on one database.
         record: where the relays keep theirs.
-        up: set while a server runs.
-        lives: how many servers there were: a connection may end only with one of them.
+        homes: the place of each session, if there are several.
+        database: of several nodes.
         draining: nobody says anything new.
         heads: once all is said: the last seq of each session.
         killed: processes that were killed, by what they were.
+        refusals: connections and attaches that nodes refused.
+        away: set once a person heard that a session's machine is away.
         problems: what was seen to be wrong on the way.
     """
 
-    server: Server
+    places: tuple[Place, ...]
     record: Path
-    up: trio.Event = attrs.field(factory=trio.Event)
-    lives: int = 1
+    homes: dict[str, Place] = attrs.field(factory=dict)
+    database: Database | None = None
     draining: bool = False
     heads: dict[str, int] | None = None
     killed: Counter[str] = attrs.field(factory=Counter)
     drops: int = 0
+    refusals: Counter[str] = attrs.field(factory=Counter)
+    away: trio.Event = attrs.field(factory=trio.Event)
     problems: list[Problem] = attrs.field(factory=list)
     trap: Trap | None = None
     _struck: trio.Event = attrs.field(factory=trio.Event)
+    _answers: trio.Event = attrs.field(factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        """The database answers."""
+        self._answers.set()
+
+    @classmethod
+    def of(cls, server: Server, record: Path) -> Town:
+        """Return the town of one server."""
+        return cls((Place(server),), record)
+
+    @property
+    def server(self) -> Server:
+        """A server that has all sessions."""
+        return self.places[0].server
 
     # ---- for people ----
 
     def saw(self, session_id: str, frame: Json) -> None:
         """Take note of what a device sees; the trap may go off."""
+        if frame.get("code") == "machine_away":
+            self.away.set()
         trap = self.trap
         if trap is None or frame["type"] == "heartbeat":
             return
@@ -120,40 +146,59 @@ class Town:
             self._strike(session_id, trap.victims)
             self._struck.set()
 
-    async def connected(self, visit: Callable[[Device], Awaitable[None]]) -> None:
-        """Call `visit` with a new device once a server is up; a connection that a kill ends is not an error."""
-        while not self.up.is_set():
-            await self.up.wait()
-        lives = self.lives
+    def refuses(self, code: str) -> bool:
+        """Return whether a session may be out of reach for a while, with this code; note it."""
+        may = self.database is not None and code in ("machine_away", "storage")
+        self.refusals[code] += may
+        return may
+
+    async def connected(self, dice: random.Random, visit: Callable[[Device], Awaitable[None]]) -> None:
+        """Call `visit` with a new device at any server that is up; a connection that a kill ends is not an error."""
+        place = dice.choice([one for one in self.places if one.up.is_set()] or self.places)
+        while not (place.up.is_set() and self._answers.is_set()):
+            await place.up.wait()
+            await self._answers.wait()
+        lives, let_in = place.lives, False
         try:
-            async with self.server.device() as device:
+            async with place.server.device() as device:
+                let_in = True
                 await visit(device)
+        except* Refused as refused:
+            if not all(self.refuses(code) for code in codes_of(refused)):
+                self.problems.append(Problem("lost", f"a session that was there: {refused!r}"))
         except* (Closed, OSError, trio.BrokenResourceError, RuntimeError, WebSocketException) as broken:
-            if lives == self.lives:
+            if lives == place.lives and (let_in or not self.refuses("storage")):
                 self.problems.append(Problem("lost", f"a connection, and no server was killed: {broken!r}"))
 
     # ---- for the killer ----
 
     async def spring(self, trap: Trap) -> None:
-        """Set a trap, wait until it strikes, and start a server again where it killed one."""
-        self._struck = trio.Event()
+        """Set a trap, wait until it strikes, and start again what it killed."""
+        self._struck, self.away = trio.Event(), trio.Event()
         self.trap = trap
         await self._struck.wait()
-        if not self.up.is_set():
-            await self.server.wait()
-            await self.server.restart()
-            self.up.set()
+        if self.database is not None and not self._answers.is_set():
+            await trio.to_thread.run_sync(self.database.start)
+            self._answers.set()
+        down = [place for place in self.places if not place.up.is_set()]
+        if down and trap.lingers:
+            with trio.move_on_after(LINGER_S):  # nobody may be there who looks
+                await self.away.wait()
+        async with trio.open_nursery() as nursery:
+            for place in down:
+                nursery.start_soon(place.restart)
 
-    def kill_server(self) -> None:
-        """Kill the server; `spring` starts the next one."""
-        self.lives += 1
-        self.up = trio.Event()
-        os.kill(self.server.pid, signal.SIGKILL)
-        self.killed["server"] += 1
+    def kill_server(self, place: Place | None = None) -> None:
+        """Kill a server; `spring` starts the next one."""
+        found = place or self.places[0]
+        found.lives += 1
+        found.up = trio.Event()
+        os.kill(found.server.pid, signal.SIGKILL)
 
     def hub_of(self, session_id: str) -> psutil.Process | None:
         """Return the living hub of a session."""
-        for folder in (self.server.data / "hubs").glob("*"):
+        folders = [folder for place in self.places for folder in (place.server.data / "hubs").glob("*")]
+        for folder in folders:
             found = read_pid_file(folder)
             if found is not None and found.session_id == session_id and is_alive(found.pid, found.started):
                 with suppress(psutil.NoSuchProcess):
@@ -180,8 +225,18 @@ class Town:
                 self._kill(process, "agent")
         if "hub" in victims and (hub := self.hub_of(session_id)) is not None:
             self._kill(hub, "hub")
+        if "database" in victims and self.database is not None:
+            self._answers = trio.Event()
+            self.database.kill()
+            self.killed["database"] += 1
+        home = self.homes.get(session_id, self.places[0])
+        others = [place for place in self.places if place is not home] if "gateway" in victims else []
+        for place in others:
+            self.kill_server(place)
+            self.killed["gateway"] += 1
         if "server" in victims or self.killed.total() == before:
-            self.kill_server()
+            self.kill_server(home)
+            self.killed["server"] += 1
 
     def _kill(self, process: psutil.Process, what: str) -> None:
         with suppress(psutil.NoSuchProcess):
@@ -189,15 +244,10 @@ class Town:
             self.killed[what] += 1
 
 
-def roll_trap(dice: random.Random) -> Trap:
-    """Return a trap: any step, any combination of victims."""
-    victims: list[frozenset[Victim]] = [
-        frozenset({"server"}),
-        frozenset({"hub"}),
-        frozenset({"agent"}),
-        frozenset({"server", "hub"}),
-        frozenset({"server", "agent"}),
-        frozenset({"hub", "agent"}),
-        frozenset({"server", "hub", "agent"}),
+def codes_of(group: BaseExceptionGroup[Refused]) -> list[str]:
+    """Return the codes of refused attaches."""
+    return [
+        code
+        for one in group.exceptions
+        for code in (codes_of(one) if isinstance(one, BaseExceptionGroup) else [str(one.answer.get("code"))])
     ]
-    return Trap(dice.choice(STEPS), dice.randint(1, 5), dice.choice(victims), patience=150)

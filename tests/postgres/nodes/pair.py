@@ -42,13 +42,17 @@ def node_arguments(url: str, name: str) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_pair(url: str, *, config: str = "", url_of_b: str | None = None) -> AsyncIterator[Pair]:
+async def open_pair(
+    url: str, *, config: str = "", url_of_b: str | None = None, folder: Path | None = None
+) -> AsyncIterator[Pair]:
     """Run nodes `a` and `b` while inside the block; afterwards nothing of them is left, and what they kept is sound.
 
-    `url_of_b`: another way to the same database.
+    Args:
+        url_of_b: another way to the same database.
+        folder: an empty one with a short path, for both; by default a temporary one.
     """
     async with AsyncExitStack() as stack:
-        folder = stack.enter_context(short_folder())
+        folder = folder or stack.enter_context(short_folder())
         servers = []
         for name, way in (("a", url), ("b", url_of_b or url)):
             place = folder / name
