@@ -1,7 +1,8 @@
 """The way to another node: commands for its sessions, and what else is asked of it. Each has exactly one answer.
 
-A command is posted again if its home does not confirm it, and the home does it once. If the home dies first, the journal
-says whether a message was taken; of other commands nobody knows, and the answer says so.
+A command is posted again if its home does not confirm it, and the home does it once. A home that starts again meanwhile
+gets a message or an attach again: the journal knows a message's id. If the home is gone, the journal says whether a message
+was taken; of other commands nobody knows, and the answer says so.
 """
 
 from __future__ import annotations
@@ -129,6 +130,7 @@ class HomeCalls:
             )
             with trio.move_on_after(GIVEN_UP_S):  # noqa: ASYNC912 - an answer may be there
                 while pending.taken is None:
+                    pending.heard = trio.Event()
                     self.post.post(home, body, within_s=AGAIN_S)
                     with trio.move_on_after(AGAIN_S):
                         await pending.heard.wait()
@@ -196,8 +198,7 @@ class HomeCalls:
             ended = self._has_ended(one.home, one.incarnation)
             if one.taken is None:
                 if ended:
-                    one.taken = TakenMail(key, "away")
-                    one.heard.set()
+                    self._retry(key, one)
             elif isinstance(one.envelope.command, Send) and (ended or now - one.since > LOST_S):
                 if not one.is_looked_up:
                     one.is_looked_up = True
@@ -209,6 +210,17 @@ class HomeCalls:
         for question in self._questions.values():
             if self._has_ended(question.home, question.incarnation):
                 question.heard.set()
+
+    def _retry(self, key: str, one: _Pending) -> None:
+        """Settle a command that a home did not confirm before it ended: it may have been taken all the same."""
+        state, command = self.post.nodes.get(one.home), one.envelope.command
+        if state is not None and state.is_alive and isinstance(command, Send | Attach):
+            one.incarnation = state.incarnation  # to be posted again: done twice it is done once
+        elif isinstance(command, Send):
+            one.taken = TakenMail(key)  # the journal knows it
+        else:
+            one.taken = TakenMail(key, "away" if isinstance(command, Attach) else "unknown")
+        one.heard.set()
 
     def _has_ended(self, home: str, incarnation: int) -> bool:
         state = self.post.nodes.get(home)
@@ -256,6 +268,9 @@ def _raise_failure(taken: TakenMail | None, session_id: str, home: str) -> None:
         "shutting_down": partial(ShuttingDown, taken.content),
         "storage": partial(StorageUnavailable, taken.content),
         "away": partial(MachineAway, home),
+        "unknown": partial(
+            StorageUnavailable, f"node {home} went away: nobody knows whether the command was taken"
+        ),
     }
     failure = raisers.get(taken.failure)
     if failure is not None:

@@ -105,26 +105,74 @@ async def test_a_home_that_does_not_answer(autojump_clock: trio.testing.MockCloc
         assert world.session.taken == []
 
 
-async def test_a_home_that_is_away_or_dies(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_home_that_is_away(autojump_clock: trio.testing.MockClock) -> None:
     async with opened() as world:
         world.out.see("a", alive=False)
         with pytest.raises(MachineAway, match="a"):
             await world.submit(SEND)
         assert world.out.sent == []
-        world.out.see("a", alive=True)
+
+
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_home_that_dies_before_it_confirms(
+    stored: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It may have taken the command all the same: the journal knows of a message, and nobody of the others."""
+    async with opened() as world:
+        await world.store.create(new_session("trip"))
         world.out.alter = lambda _: 0
 
         async def die() -> None:
             await trio.testing.wait_all_tasks_blocked()
-            world.out.see("a", alive=True, incarnation=2)
+            if stored:
+                await store(world, "m1")
+            world.out.see("a", alive=False)
+            world.calls.look()
+
+        began = trio.current_time()
+        for command in (SEND, Interrupt(), Attach()):
+            world.out.see("a")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(die)
+                if command is SEND:
+                    await world.submit(command)
+                else:
+                    with pytest.raises(MachineAway if isinstance(command, Attach) else StorageUnavailable):
+                        await world.submit(command)
+            stored = False
+        world.calls.look()
+        await trio.testing.wait_all_tasks_blocked()
+        [reply] = world.replies
+        if (await world.store.head("trip")).seq:
+            assert reply == Accepted("m1", 1, duplicate=False)
+        else:
+            assert isinstance(reply, Rejected)
+            assert (reply.code, reply.message_id) == ("storage", "m1")
+        assert trio.current_time() - began < 1
+
+
+async def test_a_home_that_starts_again_gets_a_message_again(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        world.out.alter = lambda _: 0  # it dies with the mail
+
+        async def start_again() -> None:
+            await trio.testing.wait_all_tasks_blocked()
+            world.out.alter = lambda _: 1
+            world.out.see("a", incarnation=2)
             world.calls.look()
 
         began = trio.current_time()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(die)
-            with pytest.raises(MachineAway):
-                await world.submit(SEND)
+            nursery.start_soon(start_again)
+            await world.submit(SEND)
+        assert (world.session.taken, world.replies) == ([SEND], [Accepted("m1", 1, duplicate=False)])
         assert trio.current_time() - began < 1
+
+
+async def store(world: World, message_id: str) -> None:
+    grant = await world.store.acquire("trip")
+    one = attrs.evolve(entry(kind="user_message"), command_id=message_id, command_state="accepted")
+    await world.store.append(grant, 0, [one], durable=True)
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -136,9 +184,7 @@ async def test_a_reply_that_is_lost_is_read_from_the_journal(
         world.back.alter = lambda mail: 0 if isinstance(mail, ReplyMail) else 1
         await world.store.create(new_session("trip"))
         if stored:
-            grant = await world.store.acquire("trip")
-            one = attrs.evolve(entry(kind="user_message"), command_id="m1", command_state="accepted")
-            await world.store.append(grant, 0, [one], durable=True)
+            await store(world, "m1")
         await world.submit(SEND)
         world.calls.look()
         await trio.testing.wait_all_tasks_blocked()
