@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -13,7 +13,6 @@ import trio_websocket
 from transport.access.proxies import Proxies
 from transport.access.signin import SignIn, SignIns, key_of_headers
 from transport.config import TransportConfig
-from transport.ios.connection import AppConnection, AppShared
 from transport.limits import GuestPlace, Places, Turnstile
 from transport.ports import AppPorts, Deps
 from transport.request_head import Refusal, RequestHead, find_end
@@ -26,6 +25,9 @@ from transport.websocket.connection import DeviceConnection
 from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES, MAX_FIRST_BYTES, Incoming
 from transport.websocket.heartbeat import Heartbeat
 from transport.websocket.reader import READ_BYTES, FrameReader
+
+if TYPE_CHECKING:
+    from transport.ios.connection import AppShared
 
 __all__ = ["WebSocketUpgrade", "address_of"]
 
@@ -72,7 +74,7 @@ class WebSocketUpgrade:
     heartbeat: Heartbeat = attrs.field(init=False)
     renderings: Renderings | None = attrs.field(init=False)
     proxies: Proxies = attrs.field(init=False)
-    _app: AppShared = attrs.field(factory=AppShared)
+    _app: AppShared | None = None
     _open: dict[DeviceConnection, str | None] = attrs.field(factory=dict)
     _all_closed: trio.Event | None = None
 
@@ -242,7 +244,10 @@ class WebSocketUpgrade:
         stream: FrameStream,
         on_signed_in: Callable[[], None],
     ) -> DeviceConnection:
+        from transport.ios.connection import AppConnection, AppShared  # many servers never meet the app
+
         assert upgrade.agent is not None
+        self._app = self._app or AppShared()
         return AppConnection(
             ws=ws,
             stream=stream,

@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
 from bridgehub.agents.claude.memory import later_ids
 from bridgehub.agents.claude.settings import config_folder
-from bridgehub.desk.acp_conversations import AcpConversations, sessions_of
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_files import CodexFiles
@@ -39,6 +38,9 @@ from bridgehub.desk.records import (
     Where,
 )
 from bridgehub.desk.turns import Turns
+
+if TYPE_CHECKING:
+    from bridgehub.desk.acp_conversations import AcpConversations
 
 __all__ = ["Desk", "DeskAgent", "Listed"]
 
@@ -251,6 +253,10 @@ class Desk:
             if agent in (None, name):
                 sessions, unreadable = await self._thread(program.listed)
                 found = Listed([*found.sessions, *sessions], found.unreadable + unreadable)
+        if not self.acp:
+            return found
+        from bridgehub.desk.acp_conversations import sessions_of  # only such agents need it
+
         asked = await sessions_of(self.acp, agent)
         return Listed([*found.sessions, *((name, one, None) for name, one in asked)], found.unreadable)
 

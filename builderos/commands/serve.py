@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import linecache
 from functools import partial
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from builderos.server.parts import ServeOptions
     from builderos.server.run import start_server
 
+    linecache.clearcache()  # attrs puts the source of each class's methods there, 2 MB in all
     options = ServeOptions(
         **{field.name: getattr(arguments, field.name) for field in attrs.fields(ServeOptions)}
     )

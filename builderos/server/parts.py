@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 
@@ -14,7 +15,6 @@ from actors.desk.sessions import DeskList
 from actors.supervisor import Supervisor
 from builderos import VERSION
 from builderos.config import Config, bypass_agents
-from builderos.export.write import StoreExports
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import agent_environment
 from builderos.server.process.sleep import SleepCommand
@@ -175,11 +175,19 @@ class ServerParts:
             new_code=new_code,
             sleep=None if sleep is None else sleep.run,
             readiness=self.readiness(),
-            export=StoreExports(store.journal, store.catalog),
+            export=self._export,
             more_figures=partial(server_figures, store, self.supervisor),
             lags=lambda: lags_of(self.front.listeners()),
             remove_elsewhere=None if self.nodes is None else self.nodes.remove_elsewhere,
         )
+
+    async def _export(
+        self, session_id: str, form: Literal["md", "json"], write: Callable[[str], Awaitable[None]]
+    ) -> None:
+        """Write a session as text. Implements `transport.http.services.Exports`."""
+        from builderos.export.write import StoreExports  # few export
+
+        await StoreExports(self.store.journal, self.store.catalog)(session_id, form, write)
 
     def readiness(self) -> ReadinessProbe:
         """Return the probe of the agents' state."""

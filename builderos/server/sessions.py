@@ -18,7 +18,6 @@ from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.warming import WarmPlaces
 from actors.workspaces import WorkspaceUndo
-from bridgehub.desk.acp_conversations import AcpConversations
 from bridgehub.desk.programs import Desk, DeskAgent
 from bridgehub.desk.records import DESK
 from bridgehub.protocol.hub_spec import HubSpec
@@ -43,10 +42,14 @@ def make_desk(config: Config, data: Path, environment: Mapping[str, str]) -> Des
         for name, agent in config.agents.items()
         if agent.kind in ("claude", "codex")
     }
+    asked = {name: agent for name, agent in config.agents.items() if isinstance(agent, AcpAgent)}
+    if not asked:
+        return Desk(agents, wall_clock_ms)
+    from bridgehub.desk.acp_conversations import AcpConversations  # loads the drivers of such agents
+
     acp = {
         name: AcpConversations(_desk_spec(name, agent, config, data, environment), new_id, str(data))
-        for name, agent in config.agents.items()
-        if isinstance(agent, AcpAgent)
+        for name, agent in asked.items()
     }
     return Desk(agents, wall_clock_ms, acp)
 

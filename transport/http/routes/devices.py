@@ -11,7 +11,6 @@ import io
 from typing import Final
 
 import attrs
-import segno
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
@@ -228,6 +227,8 @@ BORDER: Final = 4
 
 def svg_code(text: str) -> str:
     """Return an SVG document of a QR code for `text`, black on white, without a size of its own."""
+    import segno  # takes time to load, and only pairing needs it
+
     picture = io.BytesIO()
     code = segno.make(text, error="m", micro=False)
     code.save(picture, kind="svg", xmldecl=False, omitsize=True, border=BORDER, light="#fff", dark="#000")

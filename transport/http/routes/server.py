@@ -14,7 +14,6 @@ from actors.ports import Clock
 from storage.errors import StorageError
 from transport.access.auth import authorize
 from transport.config import TransportConfig
-from transport.http.openapi.document import describe
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
 from transport.http.services import AgentState, HttpServices, Readiness
@@ -122,5 +121,7 @@ class SystemRoutes:
 
 async def description(version: str, _: Request, __: Device) -> Response:
     """Return the OpenAPI description."""
+    from transport.http.openapi.document import describe  # few ask for it
+
     await trio.lowlevel.checkpoint()
     return JsonAnswer(describe(version))
