@@ -32,10 +32,10 @@ from transport.http.routes.desk import DeskRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
 from transport.http.routes.files import UploadRoutes
 from transport.http.routes.notifications import NotificationRoutes
-from transport.http.routes.requests import ActRoutes, RequestRoutes
+from transport.http.routes.requests import decide_by_button, decide_request
 from transport.http.routes.search import search
 from transport.http.routes.server import ServerRoutes, SystemRoutes, description
-from transport.http.routes.session_actions import ForkRoutes, close_session, delete_session, export_session
+from transport.http.routes.session_actions import close_session, delete_session, export_session, fork_session
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import list_tasks
 from transport.http.routes.web import web_routes
@@ -133,7 +133,7 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
         _route("POST /api/desk/hook", desk.note_hook),
         _route("POST /api/sessions/{id}/give-back", desk.give_back),
         _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
-        _route("POST /api/sessions/{id}/fork", ForkRoutes(services.forks, services.new_id).fork),
+        _route("POST /api/sessions/{id}/fork", partial(fork_session, services.forks, services.new_id)),
         _route("GET /api/search", partial(search, services.search)),
         _route("GET /api/capsules", partial(list_capsules, services.workspace)),
         *_notification_routes(config, deps, services),
@@ -158,8 +158,12 @@ def _notification_routes(config: TransportConfig, deps: Deps, services: HttpServ
         _route("POST /api/notifications/{id}", routes.change),
         _route("DELETE /api/notifications/{id}", routes.remove),
         _route("POST /api/notifications/{id}/test", routes.test),
-        _route("POST /api/sessions/{id}/requests/{request_id}", RequestRoutes(config, deps).decide),
-        Route(ACT_PATH, ActRoutes(config, deps, services.notifier).act, methods=["POST"]),
+        _route("POST /api/sessions/{id}/requests/{request_id}", partial(decide_request, config, deps)),
+        Route(
+            ACT_PATH,
+            partial(decide_by_button, config, deps.bus, deps.clock, services.notifier),
+            methods=["POST"],
+        ),
     ]
 
 

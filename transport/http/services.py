@@ -180,7 +180,6 @@ class HttpServices:
         work: the folders that sessions work in.
         sleep: puts the machine to sleep, and returns whether that worked; None if no command is configured.
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
-        export: None where sessions cannot be written out.
         more_figures: figures of other parts, for `/metrics`.
         lags: positions that each device is behind, by its label.
         remove_elsewhere: removes a session of another machine; None if this server has all sessions for itself.
@@ -200,11 +199,11 @@ class HttpServices:
     new_id: Ids
     new_key: Callable[[], str] = attrs.field(repr=False)
     new_code: Callable[[], str] = attrs.field(repr=False)
+    readiness: Callable[[], Readiness]
+    export: Exports
+    forks: Forks
+    desk: DeskSessions
     sleep: Callable[[], Awaitable[bool]] | None = None
-    readiness: Callable[[], Readiness] | None = None
-    export: Exports | None = None
-    forks: Forks | None = None
-    desk: DeskSessions | None = None
     more_figures: Callable[[], list[Figure]] = list
     lags: Callable[[], Mapping[str, int]] = dict
     remove_elsewhere: Callable[[str, bool], Awaitable[None]] | None = None

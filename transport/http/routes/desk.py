@@ -33,7 +33,7 @@ class DeskRoutes:
     """The routes of the desk."""
 
     deps: Deps
-    desk: DeskSessions | None
+    desk: DeskSessions
 
     async def note_hook(self, request: Request, by: Device) -> Response:
         """Note in the audit that the hook for questions of terminals was installed, or removed."""
@@ -49,8 +49,6 @@ class DeskRoutes:
         limit, cursor = limit_of(request, LIMIT), decode_cursor(before)
         if query is not None and len(query) > MAX_QUERY:
             raise HttpError(400, "bad_request", f"q may have {MAX_QUERY} characters.")
-        if self.desk is None:
-            return JsonAnswer({"sessions": [], "unreadable": 0, "next_before": None})
         found = await self.desk.listed(agent, workspace, query)
         later = [one for one in found.sessions if cursor is None or _place(*one[:2]) < cursor]
         page = later[:limit]
@@ -63,8 +61,6 @@ class DeskRoutes:
         """Make a conversation of the desk a session here; the same one each time."""
         agent, native_id = request.path_params["agent"], request.path_params["native_id"]
         try:
-            if self.desk is None:
-                raise NoSuchSession(native_id)
             session_id, is_new = await self.desk.open(agent, native_id, by.id)
         except NoSuchSession:
             raise HttpError(404, "not_found", "There is no such session on this computer.") from None
@@ -73,7 +69,7 @@ class DeskRoutes:
     async def give_back(self, request: Request, by: Device) -> Response:
         """End a session's hub, or share its program, so that a terminal may continue its conversation."""
         session_id = request.path_params["id"]
-        if self.desk is None or not is_id(session_id):
+        if not is_id(session_id):
             raise SessionMissing(session_id)
         record = await self.deps.catalog.get(session_id)
         if record is None:

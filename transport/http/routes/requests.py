@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import attrs
 import orjson
 import trio
 from starlette.requests import Request
@@ -12,6 +11,7 @@ from starlette.responses import Response
 
 from actors.commands import Attach, Author, Command, Decide, Envelope
 from actors.events.permissions import Decision
+from actors.ports import Clock, CommandBus
 from actors.replies import Rejected, Reply
 from storage.errors import SessionMissing
 from transport.config import TransportConfig
@@ -23,7 +23,7 @@ from transport.push.notifier import Notifier
 from transport.v3.commands import to_command, with_rights
 from transport.v3.decode import WireError, decode, is_id
 
-__all__ = ["ActRoutes", "RequestRoutes"]
+__all__ = ["decide_by_button", "decide_request"]
 
 MAX_NOTE: Final = 4096
 MAX_LABEL: Final = 128
@@ -40,38 +40,32 @@ _STATUS: Final = {
 }
 
 
-@attrs.frozen
-class RequestRoutes:
-    """The route of requests."""
+async def decide_request(config: TransportConfig, deps: Deps, request: Request, device: Device) -> Response:
+    """Answer an open request. The first answer wins, from wherever it comes."""
+    session_id, request_id = request.path_params["id"], request.path_params["request_id"]
+    if not is_id(session_id) or len(request_id) > MAX_REQUEST:
+        raise SessionMissing(session_id)
+    body = await read_json(request)
+    decision = _DECISIONS.get(body.text("decision", 16))
+    if decision is None:
+        raise HttpError(400, "bad_request", "decision must be allow, deny or allow_session.")
+    note = body.text("note", MAX_NOTE) if body.has("note") else None
+    label = await _label(deps, body, device)
+    more = body.some("answers", "input", "mode")
+    command = with_rights(_decision(session_id, request_id, decision, note, more), device.scope)
+    await _submit(config, deps.bus, session_id, command, Author(device.id, label, device.name))
+    deps.attention.use(label)
+    return JsonAnswer({"ok": True, "decision": decision, "by_device": label})
 
-    config: TransportConfig
-    deps: Deps
 
-    async def decide(self, request: Request, device: Device) -> Response:
-        """Answer an open request. The first answer wins, from wherever it comes."""
-        session_id, request_id = request.path_params["id"], request.path_params["request_id"]
-        if not is_id(session_id) or len(request_id) > MAX_REQUEST:
-            raise SessionMissing(session_id)
-        body = await read_json(request)
-        decision = _DECISIONS.get(body.text("decision", 16))
-        if decision is None:
-            raise HttpError(400, "bad_request", "decision must be allow, deny or allow_session.")
-        note = body.text("note", MAX_NOTE) if body.has("note") else None
-        label = await self._label(body, device)
-        more = body.some("answers", "input", "mode")
-        command = with_rights(_decision(session_id, request_id, decision, note, more), device.scope)
-        await _submit(self.config, self.deps, session_id, command, Author(device.id, label, device.name))
-        self.deps.attention.use(label)
-        return JsonAnswer({"ok": True, "decision": decision, "by_device": label})
-
-    async def _label(self, body: JsonBody, device: Device) -> str:
-        if not body.has("device_id"):
-            return device.id
-        label = self.deps.aliases.device(body.text("device_id", MAX_LABEL))
-        if not is_id(label):
-            raise HttpError(400, "bad_request", "device_id is not a valid id.")
-        # A label that another key used first stays that key's; the decision still counts.
-        return label if await self.deps.devices.claim_label(label, device.id) else device.id
+async def _label(deps: Deps, body: JsonBody, device: Device) -> str:
+    if not body.has("device_id"):
+        return device.id
+    label = deps.aliases.device(body.text("device_id", MAX_LABEL))
+    if not is_id(label):
+        raise HttpError(400, "bad_request", "device_id is not a valid id.")
+    # A label that another key used first stays that key's; the decision still counts.
+    return label if await deps.devices.claim_label(label, device.id) else device.id
 
 
 def _decision(
@@ -87,34 +81,29 @@ def _decision(
         raise HttpError(400, "bad_request", f"The body is wrong: {error}.") from None
 
 
-@attrs.frozen
-class ActRoutes:
-    """The route of signed buttons: `POST` only, since a preview of a link sends `GET`."""
+async def decide_by_button(
+    config: TransportConfig, bus: CommandBus, clock: Clock, notifier: Notifier, request: Request
+) -> Response:
+    """Give the answer of a signed address, if its channel still has buttons.
 
-    config: TransportConfig
-    deps: Deps
-    notifier: Notifier
-
-    async def act(self, request: Request) -> Response:
-        """Give the answer of a signed address, if its channel still has buttons."""
-        if not any(topic.actions for topic in self.notifier.settings.ntfy.values()):
-            raise HttpError(401, "unauthorized", "This button is not valid any more.")
-        act = button_of(request.scope["query_string"].decode("latin-1"), await self.notifier.secret())
-        if act is None or act.until_ms <= self.deps.clock() or not self._has_buttons(act.channel_id):
-            raise HttpError(401, "unauthorized", "This button is not valid any more.")
-        # The signature is over this very answer, so a denial may also be one of a folder's trust.
-        command = Decide(act.request_id, act.decision, drives=act.decision == "deny")
-        author = Author("", act.channel_id, act.channel_id)
-        await _submit(self.config, self.deps, act.session_id, command, author)
-        return JsonAnswer({"ok": True, "decision": act.decision, "by_device": act.channel_id})
-
-    def _has_buttons(self, channel_id: str) -> bool:
-        topics = self.notifier.settings.ntfy.items()
-        return any(topic.actions and channel_id == f"ntfy.{name}" for name, topic in topics)
+    `POST` only, since a preview of a link sends `GET`.
+    """
+    topics = notifier.settings.ntfy
+    with_buttons = {f"ntfy.{name}" for name, topic in topics.items() if topic.actions}
+    if not with_buttons:
+        raise HttpError(401, "unauthorized", "This button is not valid any more.")
+    act = button_of(request.scope["query_string"].decode("latin-1"), await notifier.secret())
+    if act is None or act.until_ms <= clock() or act.channel_id not in with_buttons:
+        raise HttpError(401, "unauthorized", "This button is not valid any more.")
+    # The signature is over this very answer, so a denial may also be one of a folder's trust.
+    command = Decide(act.request_id, act.decision, drives=act.decision == "deny")
+    author = Author("", act.channel_id, act.channel_id)
+    await _submit(config, bus, act.session_id, command, author)
+    return JsonAnswer({"ok": True, "decision": act.decision, "by_device": act.channel_id})
 
 
 async def _submit(
-    config: TransportConfig, deps: Deps, session_id: str, command: Command, author: Author
+    config: TransportConfig, bus: CommandBus, session_id: str, command: Command, author: Author
 ) -> None:
     """Submit a decision. Only its refusal is answered, so an `Attach` behind it says the end.
 
@@ -132,8 +121,8 @@ async def _submit(
         done.set()
 
     with trio.move_on_after(config.submit_s) as limit:
-        await deps.bus.submit(session_id, Envelope(command, author, answered))
-        await deps.bus.submit(session_id, Envelope(Attach(), author, reached))
+        await bus.submit(session_id, Envelope(command, author, answered))
+        await bus.submit(session_id, Envelope(Attach(), author, reached))
         await done.wait()
     if limit.cancelled_caught:
         raise HttpError(503, "busy", "The session does not answer at the moment. Try again.")

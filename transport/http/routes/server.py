@@ -58,7 +58,7 @@ class ServerRoutes:
             "features": dict(self.config.features),
         }
         services = self.deps.services
-        if services is not None and services.readiness is not None:
+        if services is not None:
             found = await trio.to_thread.run_sync(services.readiness, limiter=self.looking)
             body |= _readiness(found, tells_paths=authorize(device.scope, "send"))
         return JsonAnswer(body)

@@ -30,7 +30,7 @@ from transport.v3.commands import MAX_TITLE
 from transport.v3.decode import is_id
 from transport.workspace.removal import SessionRemoval, WorktreeKept
 
-__all__ = ["ForkRoutes", "close_session", "delete_session", "export_session"]
+__all__ = ["close_session", "delete_session", "export_session", "fork_session"]
 
 _OLD_AGENTS: Final = frozenset({"claude", "codex"})
 
@@ -85,34 +85,27 @@ def _flag(text: str | None) -> bool:
     return text == "true"
 
 
-@attrs.frozen
-class ForkRoutes:
-    """The route that forks a session."""
-
-    forks: Forks | None
-    new_id: Ids
-
-    async def fork(self, request: Request, by: Device) -> Response:
-        """Create a session with the history of another one, up to a turn."""
-        session_id = request.path_params["id"]
-        if self.forks is None or not is_id(session_id):
-            raise SessionMissing(session_id)
-        body = await read_json(request)
-        new_id, title = body.text("session_id", 128, default=self.new_id()), None
-        if body.has("title"):
-            title = body.text("title", MAX_TITLE)
-        after_turn = body.text("after_turn", 256) if body.has("after_turn") else None
-        if not is_id(new_id):
-            raise HttpError(400, "bad_request", "session_id is not a valid id.")
-        try:
-            await self.forks.fork(session_id, after_turn, new_id=new_id, device_id=by.id, title=title)
-        except UnknownTurn:
-            raise HttpError(404, "unknown_turn", "The session has no such turn.") from None
-        except TurnRuns:
-            raise HttpError(409, "busy", "That turn is running. Wait for its end.") from None
-        except SessionExists:
-            raise HttpError(409, "exists", "There is another session with that session_id.") from None
-        return JsonAnswer({"session_id": new_id}, 201)
+async def fork_session(forks: Forks, make_id: Ids, request: Request, by: Device) -> Response:
+    """Create a session with the history of another one, up to a turn."""
+    session_id = request.path_params["id"]
+    if not is_id(session_id):
+        raise SessionMissing(session_id)
+    body = await read_json(request)
+    new_id, title = body.text("session_id", 128, default=make_id()), None
+    if body.has("title"):
+        title = body.text("title", MAX_TITLE)
+    after_turn = body.text("after_turn", 256) if body.has("after_turn") else None
+    if not is_id(new_id):
+        raise HttpError(400, "bad_request", "session_id is not a valid id.")
+    try:
+        await forks.fork(session_id, after_turn, new_id=new_id, device_id=by.id, title=title)
+    except UnknownTurn:
+        raise HttpError(404, "unknown_turn", "The session has no such turn.") from None
+    except TurnRuns:
+        raise HttpError(409, "busy", "That turn is running. Wait for its end.") from None
+    except SessionExists:
+        raise HttpError(409, "exists", "There is another session with that session_id.") from None
+    return JsonAnswer({"session_id": new_id}, 201)
 
 
 CHUNK_BYTES: Final = 64 * 1024
@@ -123,10 +116,8 @@ _TYPES: Final[dict[str, str]] = {"md": "text/markdown; charset=utf-8", "json": "
 _WriteAll = Callable[[Callable[[str], Awaitable[None]]], Awaitable[None]]
 
 
-async def export_session(exports: Exports | None, catalog: Catalog, request: Request, _: Device) -> Response:
+async def export_session(exports: Exports, catalog: Catalog, request: Request, _: Device) -> Response:
     """Return a session as a file. Once it has begun, an error can only cut it off."""
-    if exports is None:
-        raise HttpError(404, "not_found", "This server does not export sessions.")
     form = _form(request.query_params.get("format", "md"))
     session_id = request.path_params["id"]
     if not is_id(session_id) or await catalog.get(session_id) is None:
