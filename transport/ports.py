@@ -198,7 +198,7 @@ class Deps:
         app: None if the iOS app is not served; its upgrades then get 503.
         services: the services of the HTTP routes; None if they are not served.
         tries: the limit of sign-in attempts.
-        trail: records sign-ins; None records nothing.
+        trail: records sign-ins and acts.
         nodes: the servers that share the database; None if this one does not share it.
         attention: who looks at which session.
         delays: how long what is committed takes to each device.
@@ -214,6 +214,7 @@ class Deps:
     clock: Clock
     aliases: Aliases
     attention: Attention
+    trail: AuditTrail
     uploads: Uploads | None = None
     renderer: Renders | None = None
     app: AppPorts | None = None
@@ -221,5 +222,4 @@ class Deps:
     on_taken: Callable[[str, int], None] = _ignore
     delays: DeviceDelays = attrs.field(factory=DeviceDelays)
     tries: SignInThrottle = attrs.field(factory=SignInThrottle)
-    trail: AuditTrail | None = None
     nodes: Nodes | None = None

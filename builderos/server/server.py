@@ -141,8 +141,7 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
             warn_of_plain_text(host for host, _ in listening.addresses)
         else:
             await nursery.start(setup.tls.run)
-        if deps.trail is not None:
-            nursery.start_soon(deps.trail.run, name="audit")
+        nursery.start_soon(deps.trail.run, name="audit")
         nursery.start_soon(store.pairings.run, wall_clock_ms, name="pairings")
         if (days := setup.config.retention_days) is not None:
             is_live = parts.supervisor.is_live

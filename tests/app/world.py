@@ -174,7 +174,13 @@ async def open_world(**config: Any) -> AsyncIterator[World]:
     deps = attrs.evolve(fakes.deps(), app=ports)
     made = TransportConfig(**config)
     async with trio.open_nursery() as nursery:
-        yield World(fakes, pairs, WebSocketUpgrade(made, deps, SignIns(deps.devices)), nursery, made)
+        yield World(
+            fakes,
+            pairs,
+            WebSocketUpgrade(made, deps, SignIns(deps.devices, deps.tries, deps.trail)),
+            nursery,
+            made,
+        )
         nursery.cancel_scope.cancel()
 
 

@@ -21,13 +21,15 @@ from actors.tail import Listener, Tail
 from storage.aliases import Aliases
 from storage.errors import SessionMissing
 from storage.records import NewSession, Row, SessionRecord, Summary
+from storage.tables.hash_chain import Act
 from tests.fakes.devices import FakeDevices
 from tests.fakes.memory_store import MemoryStore, StoredSession
+from transport.access.audit_trail import AuditTrail
 from transport.delays import DeviceDelays
 from transport.ports import Deps
 from transport.push.attention import Attention
 
-__all__ = ["ALIASES", "FakeServer", "FakeSession", "accept"]
+__all__ = ["ALIASES", "FakeAuditLog", "FakeServer", "FakeSession", "accept"]
 
 START_MS = 1_700_000_000_000
 
@@ -99,6 +101,13 @@ class FakeSession:
         )
 
 
+class FakeAuditLog:
+    """Stores no act: nobody looks at them."""
+
+    async def append(self, acts: Sequence[Act]) -> None:
+        """Implements `AuditLog`."""
+
+
 OnCommand = Callable[[FakeSession, Envelope], None]
 
 
@@ -131,6 +140,7 @@ class FakeServer(MemoryStore):
             clock=lambda: self.now_ms,
             aliases=ALIASES,
             attention=self.attention,
+            trail=AuditTrail(FakeAuditLog(), lambda: self.now_ms),
             delays=self.delays,
         )
 

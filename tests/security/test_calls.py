@@ -185,7 +185,9 @@ CALLS: Final = {
 async def test_every_route_has_a_row(tmp_path: Path) -> None:
     async with open_services(tmp_path) as services:
         deps = attrs.evolve(FakeServer().deps(), services=services)
-        app = make_app(TransportConfig(), deps, Port(counts=dict), SignIns(deps.devices))
+        app = make_app(
+            TransportConfig(), deps, Port(counts=dict), SignIns(deps.devices, deps.tries, deps.trail)
+        )
     files = {f"GET {file.path}" for file in WEB_FILES}
     found = set()
     for route in app.routes:

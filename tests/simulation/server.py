@@ -16,11 +16,14 @@ from bridgehub.protocol.hub_spec import HubSpec
 from storage.aliases import Aliases
 from storage.errors import StorageUnavailable
 from storage.records import SessionRecord
+from tests.fakes.bus import FakeAuditLog
 from tests.fakes.devices import FakeDevices
 from tests.simulation.chaos import Chaos
 from tests.simulation.hubs import HubHandle, Machine
 from tests.simulation.store import Life, SharedStore, StoreHandle
 from tests.simulation.wires import End, Wire
+from transport.access.attempts import SignInThrottle
+from transport.access.audit_trail import AuditTrail
 from transport.access.signin import SignIn, SignIns
 from transport.config import TransportConfig
 from transport.ports import Deps
@@ -186,6 +189,7 @@ class SimServer:
             clock=self.chaos.now_ms,
             aliases=Aliases(b"simulated"),
             attention=Attention(self.chaos.now_ms),
+            trail=AuditTrail(FakeAuditLog(), self.chaos.now_ms),
         )
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._heartbeat.run)
@@ -233,7 +237,7 @@ class SimServer:
         frames = _Frames(end, b"", b"", WRITE_S)
         frames.chaos = self.chaos
         socket: Any = _LineSocket(end, frames)
-        sign_in = SignIn(SignIns(self.devices), "127.0.0.1", key)
+        sign_in = SignIn(SignIns(self.devices, SignInThrottle(), self._deps.trail), "127.0.0.1", key)
         connection = ConnectionV3(
             ws=cast("trio_websocket.WebSocketConnection", socket),
             stream=frames,

@@ -42,8 +42,8 @@ class SignIns:
     """Turns keys into devices: looks each key up and counts the wrong ones by address."""
 
     devices: Devices
-    tries: SignInThrottle = attrs.field(factory=SignInThrottle)
-    trail: AuditTrail | None = None
+    tries: SignInThrottle
+    trail: AuditTrail
 
     def enter(self, key: str, address: str) -> Device:
         """Return the device of this key. Never blocks.
@@ -54,8 +54,7 @@ class SignIns:
         device = self.devices.find(key)
         self.judge(address, good=device is not None, what="key")
         assert device is not None
-        if self.trail is not None:
-            self.trail.signed_in(device.id, address)
+        self.trail.signed_in(device.id, address)
         return device
 
     def knows(self, key: str | None) -> bool:
@@ -72,8 +71,7 @@ class SignIns:
         now = trio.current_time()
         if good and self.tries.good(address, now):
             return
-        if self.trail is not None:
-            self.trail.failed(address, what)
+        self.trail.failed(address, what)
         if good or not self.tries.wrong(address, now):
             raise TooManyAttemptsError
         raise BadKeyError
@@ -94,8 +92,6 @@ class SignIn:
     def returned(self, device: Device | None) -> None:
         """Record that the iOS app reconnected without a key, or tried to."""
         trail = self.sign_ins.trail
-        if trail is None:
-            return
         if device is None:
             trail.failed(self.address, "app")
         else:

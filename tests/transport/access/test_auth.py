@@ -38,7 +38,12 @@ def test_every_frame_type_has_a_row() -> None:
 async def test_every_route_has_a_row(tmp_path: Path) -> None:
     async with open_services(tmp_path) as services:
         deps = attrs.evolve(FakeServer().deps(), services=services)
-        app = make_app(TransportConfig(web=tmp_path / "none"), deps, Port(counts=dict), SignIns(deps.devices))
+        app = make_app(
+            TransportConfig(web=tmp_path / "none"),
+            deps,
+            Port(counts=dict),
+            SignIns(deps.devices, deps.tries, deps.trail),
+        )
     calls = set()
     for route in app.routes:
         assert isinstance(route, Route)

@@ -38,9 +38,8 @@ class DeskRoutes:
     async def note_hook(self, request: Request, by: Device) -> Response:
         """Note in the audit that the hook for questions of terminals was installed, or removed."""
         installed = (await read_json(request)).flag("installed")
-        if self.deps.trail is not None:
-            act = "desk_installed" if installed else "desk_removed"
-            self.deps.trail.note(act_of(request, by, act, self.deps.clock()))
+        act = "desk_installed" if installed else "desk_removed"
+        self.deps.trail.note(act_of(request, by, act, self.deps.clock()))
         return JsonAnswer({"ok": True})
 
     async def listing(self, request: Request, _: Device) -> Response:

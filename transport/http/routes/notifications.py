@@ -49,7 +49,7 @@ class NotificationRoutes:
     notifier: Notifier
     clock: Clock
     aliases: Aliases
-    trail: AuditTrail | None = None
+    trail: AuditTrail
 
     # ---- channels ----
 
@@ -165,11 +165,10 @@ class NotificationRoutes:
         raise HttpError(404, "not_found", "There is no such channel of this key.")
 
     def _audit(self, request: Request, device: Device, act: str, channel_id: str) -> None:
-        if self.trail is not None:
-            address: str | None = request.scope["client"][0] or None
-            self.trail.note(
-                Act(at_ms=self.clock(), act=act, device_id=device.id, address=address, subject=channel_id)
-            )
+        address: str | None = request.scope["client"][0] or None
+        self.trail.note(
+            Act(at_ms=self.clock(), act=act, device_id=device.id, address=address, subject=channel_id)
+        )
 
     # ---- alerts ----
 
