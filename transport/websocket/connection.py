@@ -1,8 +1,8 @@
 """One WebSocket of a device, whatever its protocol, from its handshake to its close.
 
-Three tasks: trio-websocket's reader; ours (`run` itself), which takes one frame after another and never writes; and the
-writer. To end the connection, call `request_close`: the writer flushes and sends the close frame, and the other tasks
-are cancelled.
+Two tasks: trio-websocket's reader, and ours (`run` itself), which takes one frame after another and never writes. The
+writer has a third one while there is something to write. To end the connection, call `request_close`: the writer
+flushes and sends the close frame, and the other tasks are cancelled.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ class DeviceConnection(ABC):
     on_signed_in: Callable[[], None]
     device: Device | None = None
     writer: DeviceWriter = attrs.field(init=False)
-    _scope: trio.CancelScope | None = None
+    _nursery: trio.Nursery | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.writer = DeviceWriter(self.stream, self.heartbeats)
+        self.writer = DeviceWriter(self.stream, self)
 
     @abstractmethod
     async def converse(self, nursery: trio.Nursery) -> None:
@@ -66,9 +66,10 @@ class DeviceConnection(ABC):
     def request_close(self, code: CloseCode) -> None:
         """Write all pending frames, then the close frame, then end `run`. Never blocks."""
         self.writer.close(code)
-        if self._scope is not None:
+        if self._nursery is not None:
             # A device that accepts nothing, or does not answer our close frame, is cut.
-            self._scope.deadline = min(self._scope.deadline, trio.current_time() + self.config.close_s)
+            scope = self._nursery.cancel_scope
+            scope.deadline = min(scope.deadline, trio.current_time() + self.config.close_s)
 
     async def run(self, nursery: trio.Nursery) -> None:
         """Serve until either side closes; then `nursery` is cancelled.
@@ -76,14 +77,21 @@ class DeviceConnection(ABC):
         Args:
             nursery: the connection's own, in which trio-websocket's reader runs already.
         """
-        self._scope = nursery.cancel_scope
-        nursery.start_soon(self._write)
+        self._nursery = nursery
+        self.start_writing()
         try:
             await self.converse(nursery)
+            # The writer still has to send the close frame; it cancels the scope afterwards.
+            await trio.sleep_forever()
         except trio_websocket.ConnectionClosed:
             return
-        # The writer still has to send the close frame; it cancels the scope afterwards.
-        await trio.sleep_forever()
+        finally:
+            self.writer.ended = True
+
+    def start_writing(self) -> None:
+        """Implements `transport.websocket.writer.WriterOwner`."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._write, name="device writer")
 
     async def next_frame(self) -> str | bytes | None:
         """Return the device's next frame, once there is room for its answer; None if we close the connection."""
@@ -93,7 +101,8 @@ class DeviceConnection(ABC):
 
     async def _write(self) -> None:
         try:
-            await self.writer.run()
+            if await self.writer.run() == "rests":
+                return
             code = self.writer.closing
             if code is not None:
                 with trio.move_on_after(self.config.close_s):
@@ -102,5 +111,5 @@ class DeviceConnection(ABC):
             if self.stream.timed_out:
                 slow, name = close_codes.TOO_SLOW, self.device.id if self.device else "unknown"
                 logger.info("device %s: connection cut (%d): %s", name, slow.code, slow.reason)
-        if self._scope is not None:
-            self._scope.cancel(reason="the writer has ended")
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel(reason="the writer has ended")

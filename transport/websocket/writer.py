@@ -1,5 +1,7 @@
-"""The one task of a connection that writes: answers from the outbox, and event batches from the sources that the device
-follows.
+"""What writes on a connection: answers from the outbox, and event batches from the sources that the device follows.
+
+One task writes, and only while there is something to write: most connections are idle, and a task costs memory. While
+events come it waits for the next ones; after answers or a heartbeat alone it ends.
 
 Only a few answers are queued for a slow device. Each source keeps a place of its own; a source with new events is only
 marked, and read when the socket accepts more.
@@ -8,15 +10,15 @@ Order: batches are collected first, which may wait for the journal. The outbox i
 front of them. A reply gets into the outbox before its events are published, so `accepted` precedes its events. A source
 that was removed meanwhile is left out, so nothing follows its `detached`, and nothing comes twice after a new `attach`.
 
-While the task waits and nothing is queued, a single source that is ready is written in the moment of its news, without
-waking the task: nearly all events of an answer go this way.
+While no task writes and nothing is queued, a single source that is ready is written in the moment of its news, without a
+task: nearly all events of an answer go this way, and so do heartbeats.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import attrs
 import trio
@@ -25,7 +27,7 @@ from transport.streams import FrameStream
 from transport.websocket.close_codes import CloseCode
 from transport.websocket.frames import text_frame
 
-__all__ = ["OUTBOX_BYTES", "OUTBOX_COUNT", "DeviceWriter", "RoundSource"]
+__all__ = ["OUTBOX_BYTES", "OUTBOX_COUNT", "DeviceWriter", "RoundSource", "WriterOwner"]
 
 JOIN_BYTES: Final = 256 * 1024
 """Batches are joined into one write up to this size and one batch more: enough to keep a connection busy."""
@@ -57,18 +59,29 @@ class RoundSource(Protocol):
         ...
 
 
+class WriterOwner(Protocol):
+    """The connection of a writer."""
+
+    def heartbeats(self) -> Sequence[bytes]:
+        """Return the texts of a heartbeat."""
+        ...
+
+    def start_writing(self) -> None:
+        """Start a task that calls `DeviceWriter.run`. Must not block."""
+        ...
+
+
 @attrs.define(eq=False)
 class DeviceWriter:
-    """The writer of one connection.
+    """The writer of one connection. The owner calls `run` for the first time, and then whenever it is asked to.
 
     Attributes:
-        beat: returns the texts of a heartbeat.
         on_sent: called after each complete write.
-        ended: nothing is written any more.
+        ended: nothing is written any more; the owner sets it at its own end.
     """
 
     stream: FrameStream
-    beat: Callable[[], Sequence[bytes]]
+    owner: WriterOwner
     on_sent: Callable[[], None] | None = None
     closing: CloseCode | None = None
     ended: bool = False
@@ -79,6 +92,7 @@ class DeviceWriter:
     _room: trio.Event | None = None
     _ready: dict[RoundSource, None] = attrs.field(factory=dict)
     _later: dict[RoundSource, float] = attrs.field(factory=dict)
+    _runs: bool = True
     _wake: trio.Event | None = None
     _woken: bool = False
     _beat_due: bool = False
@@ -103,13 +117,11 @@ class DeviceWriter:
     def mark_ready(self, source: RoundSource, take_nowait: Callable[[], bytes | None] | None = None) -> None:
         """Note that `source` may have something. Never blocks.
 
-        Args:
-            source: the source.
-            take_nowait: returns what `take` would if that needs no waiting; None, and nothing taken, otherwise. Must not
-                raise.
+        `take_nowait` returns what `take` would if that needs no waiting; None, and nothing taken, otherwise. Must not raise.
         """
         self._ready[source] = None
-        if take_nowait is None or not self._is_idle or not self._wrote_now(source, take_nowait):
+        alone = len(self._ready) == 1 and self._is_idle
+        if take_nowait is None or not alone or not self._wrote_now(source, take_nowait):
             self.wake()
 
     def forget(self, source: RoundSource) -> None:
@@ -118,12 +130,14 @@ class DeviceWriter:
         self._later.pop(source, None)
 
     def heartbeat_now(self) -> None:
-        """Queue a heartbeat. Never blocks."""
-        self._beat_due = True
-        self.wake()
+        """Write or queue a heartbeat. Never blocks."""
+        self._beat_due = not self._is_idle or bool(self._ready) or self._wake is not None
+        frames = b"" if self._beat_due else b"".join(map(text_frame, self.owner.heartbeats()))
+        if self._beat_due or (frames and not self._sent_now(frames)):
+            self.wake()
 
     def close(self, code: CloseCode) -> None:
-        """Write the outbox, then end `run`. The first code counts."""
+        """Write the outbox, then end. The first code counts."""
         if self.closing is None:
             self.closing = code
             self.wake()
@@ -133,16 +147,19 @@ class DeviceWriter:
         self._woken = True
         if self._wake is not None:
             self._wake.set()
+        elif not self._runs and not self.ended:
+            self._runs = True
+            self.owner.start_writing()
 
     @property
     def _is_idle(self) -> bool:
-        """Whether `run` waits, and nothing that it has to do first."""
+        """Whether no task writes just now, and nothing is queued that comes first."""
         return (
-            self._wake is not None
+            (not self._runs or self._wake is not None)
             and not self._woken
             and not self._outbox
             and self.closing is None
-            and len(self._ready) == 1
+            and not self.ended
             and self.stream.can_send_now
         )
 
@@ -154,10 +171,16 @@ class DeviceWriter:
         del self._ready[source]
         if not frames:
             return True
-        if not self.stream.send_frames_nowait(frames):
+        if not self._sent_now(frames):
             self._cut_off = source
             return False
         source.written(trio.current_time())
+        return True
+
+    def _sent_now(self, frames: bytes) -> bool:
+        """Write frames without a task; False if a rest is left for `run`."""
+        if not self.stream.send_frames_nowait(frames):
+            return False
         if self.on_sent is not None:
             self.on_sent()
         return True
@@ -168,19 +191,23 @@ class DeviceWriter:
             self._room = trio.Event()
             await self._room.wait()
 
-    async def run(self) -> None:
-        """Write until `close` and then the rest, or until trio-websocket has closed.
+    async def run(self) -> Literal["rests", "ended"]:
+        """Write what there is; return "ended" after `close` and the rest, or once trio-websocket has closed.
 
         Raises:
             BrokenResourceError, ClosedResourceError: the device is gone.
             WriteTimedOut: it accepts nothing.
         """
+        verdict: Literal["rests", "ended"] = "ended"
         try:
-            await self._run()
+            verdict = await self._run()
         finally:
-            self.ended = True
+            self._runs = False
+            self.ended = self.ended or verdict == "ended"
+        return verdict
 
-    async def _run(self) -> None:
+    async def _run(self) -> Literal["rests", "ended"]:
+        expects_more = False
         while True:
             self._woken = False
             now = trio.current_time()
@@ -190,7 +217,8 @@ class DeviceWriter:
             if data or self.stream.has_rest:
                 self._writing_bytes = len(data)
                 if not await self.stream.send_frames(data):
-                    return
+                    return "ended"
+                expects_more = bool(rounds)
                 self._writing_bytes = 0
                 self._note_written(rounds)
                 if self.on_sent is not None:
@@ -198,9 +226,11 @@ class DeviceWriter:
                 if self._ready:
                     await trio.lowlevel.checkpoint()
             elif self.closing is not None:
-                return
+                return "ended"
             elif self._ready:
                 await trio.lowlevel.checkpoint()
+            elif not self._woken and not expects_more and not self._later:
+                return "rests"
             elif not self._woken:
                 await self._wait()
 
@@ -216,7 +246,7 @@ class DeviceWriter:
     def _look_at_clock(self, now: float) -> None:
         if self._beat_due:
             self._beat_due = False
-            for text in self.beat():
+            for text in self.owner.heartbeats():
                 self.put(text)
         if self._later:
             for source in [source for source, at in self._later.items() if at <= now]:

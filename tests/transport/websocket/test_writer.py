@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -49,11 +49,36 @@ class Source:
 
 
 @attrs.define(eq=False)
-class Written:
-    """A writer that waits, and the device at the other end."""
+class Owner:
+    """Runs a writer, and counts how often it had to. `beats` are the texts of a heartbeat."""
 
-    writer: DeviceWriter
+    nursery: trio.Nursery
+    stream: FrameStream
+    beats: list[bytes] = attrs.field(factory=list)
+    starts: int = 0
+    writer: DeviceWriter = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.writer = DeviceWriter(self.stream, self)
+
+    def heartbeats(self) -> Sequence[bytes]:
+        return self.beats
+
+    def start_writing(self) -> None:
+        self.starts += 1
+        self.nursery.start_soon(self.writer.run)
+
+
+@attrs.define(eq=False)
+class Written:
+    """A writer that rests, and the device at the other end."""
+
+    owner: Owner
     device: trio.SocketStream
+
+    @property
+    def writer(self) -> DeviceWriter:
+        return self.owner.writer
 
     def arrived(self) -> bytes:
         """Return what is there without letting anybody run."""
@@ -74,10 +99,10 @@ class Written:
 async def idle_writer() -> AsyncIterator[Written]:
     ends = [trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair()]
     async with ends[0], ends[1], trio.open_nursery() as nursery:
-        writer = DeviceWriter(FrameStream(ends[0], b"", b"", 5.0), lambda: ())
-        nursery.start_soon(writer.run)
+        owner = Owner(nursery, FrameStream(ends[0], b"", b"", 5.0))
+        owner.start_writing()
         await wait_all_tasks_blocked()
-        yield Written(writer, ends[1])
+        yield Written(owner, ends[1])
         nursery.cancel_scope.cancel(reason="test done")
 
 
@@ -158,3 +183,81 @@ async def test_a_device_that_is_gone_ends_the_writer() -> None:
             source = Source([b"a"])
             made.writer.mark_ready(source, source.take_nowait)
             await trio.sleep_forever()
+
+
+def tasks(made: Written) -> int:
+    """How many tasks write now."""
+    return len(made.owner.nursery.child_tasks)
+
+
+async def test_a_writer_with_nothing_to_write_has_no_task() -> None:
+    async with idle_writer() as made:
+        assert tasks(made) == 0
+        made.writer.put(b"reply")
+        assert await made.read(7) == text_frame(b"reply")
+        await wait_all_tasks_blocked()
+        assert (tasks(made), made.owner.starts) == (0, 2)
+
+
+async def test_replies_put_at_once_take_one_task() -> None:
+    async with idle_writer() as made:
+        made.writer.put(b"one")
+        made.writer.put(b"two")
+        assert await made.read(10) == text_frame(b"one") + text_frame(b"two")
+        assert made.owner.starts == 2
+
+
+async def test_the_task_waits_for_more_events_until_the_next_heartbeat() -> None:
+    async with idle_writer() as made:
+        made.owner.beats = [b"beat"]
+        source = Source([b"a"], is_plain=False)
+        made.writer.mark_ready(source, source.take_nowait)
+        assert await made.read(3) == text_frame(b"a")
+        await wait_all_tasks_blocked()
+        assert tasks(made) == 1
+        source.news.append(b"b")
+        made.writer.mark_ready(source, source.take_nowait)
+        assert await made.read(3) == text_frame(b"b")
+        await wait_all_tasks_blocked()
+        made.writer.heartbeat_now()
+        assert await made.read(6) == text_frame(b"beat")
+        await wait_all_tasks_blocked()
+        assert (tasks(made), made.owner.starts) == (0, 2)
+
+
+async def test_a_heartbeat_of_an_idle_connection_takes_no_task() -> None:
+    async with idle_writer() as made:
+        made.owner.beats = [b"one", b"two"]
+        made.writer.heartbeat_now()
+        assert made.arrived() == text_frame(b"one") + text_frame(b"two")
+        made.owner.beats = []
+        made.writer.heartbeat_now()
+        assert (made.arrived(), made.owner.starts) == (b"", 1)
+
+
+async def test_a_heartbeat_comes_after_replies_that_wait() -> None:
+    async with idle_writer() as made:
+        made.owner.beats = [b"beat"]
+        made.writer.put(b"reply")
+        made.writer.heartbeat_now()
+        assert made.arrived() == b""
+        assert await made.read(13) == text_frame(b"reply") + text_frame(b"beat")
+
+
+async def test_a_heartbeat_that_the_socket_cuts_off_is_written_whole() -> None:
+    async with idle_writer() as made:
+        made.owner.beats = [LARGE]
+        made.writer.heartbeat_now()
+        assert made.writer.stream.has_rest
+        expected = text_frame(LARGE)
+        assert await made.read(len(expected)) == expected
+
+
+async def test_nothing_starts_after_the_end_of_the_connection() -> None:
+    async with idle_writer() as made:
+        made.owner.beats = [b"beat"]
+        made.writer.ended = True
+        made.writer.heartbeat_now()
+        made.writer.put(b"reply")
+        await wait_all_tasks_blocked()
+        assert (made.arrived(), made.owner.starts) == (b"", 1)
