@@ -147,6 +147,7 @@ class SessionActor:
         while given is not None:
             if not await self._settle(given):
                 return "reload"
+            given = None  # an actor that waits keeps nothing of what it did last
             try:
                 given = await self._next_inputs()
             except StorageUnavailable as exc:
@@ -178,8 +179,7 @@ class SessionActor:
                 return self._overdue()
             if not mailbox.is_empty:
                 break
-            with trio.move_on_at(min(due, self._timers.trim_at)):
-                await mailbox.wait()
+            await self._wait_until(min(due, self._timers.trim_at))
             if mailbox.is_empty:
                 mailbox.take_nowait()  # a poke, or a moment that came: look at the deadlines again
                 if trio.current_time() >= self._timers.trim_at:
@@ -187,6 +187,14 @@ class SessionActor:
                     self.tail.rest()
         self._taken = mailbox.take_nowait()
         return await self._reader.read(self._taken)
+
+    async def _wait_until(self, at: float) -> None:
+        """Wait for mail. Most idle actors have no deadline, and need no scope for it, which costs as much as a task."""
+        if at == math.inf:
+            await self.mailbox.wait()
+            return
+        with trio.move_on_at(at):
+            await self.mailbox.wait()
 
     def _overdue(self) -> list[Input] | None:
         state, timers = self._state, self._timers
@@ -264,7 +272,8 @@ class SessionActor:
             if isinstance(effect, AnswerCommand):
                 effect.to(effect.reply)
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
-        self._timers.trim_at = trio.current_time() + self.deps.config.tail_rest_s
+        if items:
+            self._timers.trim_at = trio.current_time() + self.deps.config.tail_rest_s
         for effect in effects:
             await self._effects.run(effect, items)
         hub_id, hub_seq = self._committed_hub

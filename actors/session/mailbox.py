@@ -54,26 +54,25 @@ class Mailbox:
 
     _commands: list[Envelope] = attrs.field(factory=list)
     _hub: list[SessionNews] = attrs.field(factory=list)
-    _command_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _hub_room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _reader: trio.Event = attrs.field(factory=trio.Event)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits, and nobody waits to put."""
-        return not (self._commands or self._hub or self._command_room or self._hub_room)
+        return not (self._commands or self._hub or self._room)
 
     async def put(self, envelope: Envelope) -> None:
         """Put a command; waits while its lane is full. Cancelled, it was not put."""
         while len(self._commands) >= COMMAND_LIMIT:
-            await self._command_room.park()
+            await self._room.park()
         self._commands.append(envelope)
         self.wake()
 
     async def put_from_hub(self, item: SessionNews) -> None:
         """Put news of the hub, or of an undo; waits while its lane is full. Cancelled, it was not put."""
         while len(self._hub) >= HUB_LIMIT:
-            await self._hub_room.park()
+            await self._room.park()
         self._hub.append(item)
         self.wake()
 
@@ -96,11 +95,10 @@ class Mailbox:
         taken: list[Mail] = [*self._hub, *self._commands]
         self._hub.clear()
         self._commands.clear()
-        self._hub_room.unpark_all()
-        self._command_room.unpark_all()
+        self._room.unpark_all()
         return taken
 
     def drop_hub_mail(self) -> None:
         """Forget the hub's news, for an actor that starts again: the hub repeats it."""
         self._hub.clear()
-        self._hub_room.unpark_all()
+        self._room.unpark_all()
