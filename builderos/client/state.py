@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
+from builderos.client.machines import is_away
 from builderos.client.wire.frames import Frame, SeenPosition, encode
 from storage.aliases import is_app_session
 
@@ -24,6 +25,9 @@ MAX_OUTBOX = 100
 
 PASSING = frozenset({"storage", "session_failed", "shutting_down"})
 """Reasons of a failed attach that are worth a retry."""
+
+WAITED = frozenset({"machine_away", "storage"})
+"""Reasons of a refused message that pass, and that its device may wait for."""
 
 KEPT = 1000
 """Our messages' turns and outcomes that are kept; a terminal may be attached for weeks."""
@@ -57,6 +61,8 @@ class Follow:
         outcomes: how the turns of our messages ended, by message id.
         pace_ms: the least time between two rounds of pieces, for a device that draws and does not print.
         settings: of a session that this attach creates.
+        waits: a message that is refused for a reason that passes stays in the outbox, and is sent again.
+        machine: where the session runs, as the server said last; None if it has all sessions for itself.
     """
 
     session_id: str
@@ -69,6 +75,9 @@ class Follow:
     outcomes: dict[str, Outcome] = attrs.field(factory=dict)
     pace_ms: int | None = None
     settings: Mapping[str, Any] | None = None
+    waits: bool = False
+    machine: Mapping[str, Any] | None = None
+    _is_refused: bool = False
     _outbox: dict[str, str] = attrs.field(factory=dict)
     _running: dict[str, None] = attrs.field(factory=dict)
     _turns: dict[str, str] = attrs.field(factory=dict)
@@ -152,6 +161,8 @@ class Follow:
             self._note(frame)
         elif frame.kind == "attached":
             return self._attach(frame)
+        elif frame.kind in {"session_changed", "heartbeat"}:
+            return self._look(frame)
         elif frame.kind == "accepted":
             self._accept(frame)
         elif frame.kind == "rejected":
@@ -184,7 +195,22 @@ class Follow:
         if frame.text("replay") != "ok" or self.position is None or self.position.epoch != epoch:
             self.position = SeenPosition(epoch, frame.number("from_seq") - 1)
         self.attached, self.agent = True, None  # one that is deleted meanwhile is not made again
+        self._is_refused = False
+        self._note_machine(frame)
         return list(self._outbox.values())
+
+    def _look(self, frame: Frame) -> list[str]:
+        """Return what was refused, once its reason may have passed."""
+        self._note_machine(frame)
+        if not self._is_refused or not self.attached or is_away(self.machine):
+            return []
+        self._is_refused = False
+        return list(self._outbox.values())
+
+    def _note_machine(self, frame: Frame) -> None:
+        machine = frame.body.get("machine")
+        if isinstance(machine, dict):
+            self.machine = machine
 
     def _advance(self, frame: Frame) -> None:
         here = self.position
@@ -229,7 +255,9 @@ class Follow:
         message_id = frame.text("message_id")
         if frame.text("code") == "shutting_down":
             return  # the connection ends next; waiting messages go out on the following one
-        if message_id in self._outbox:
+        if message_id in self._outbox and self.waits and frame.text("code") in WAITED:
+            self._is_refused = True
+        elif message_id in self._outbox:
             self._end(message_id, "error")
         elif not self.attached:
             self._fail(frame)

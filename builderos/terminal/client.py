@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import attrs
 
+from builderos.client.machines import machines_of
 from builderos.client.moments import wire_moment
 from builderos.client.state import Follow, RefusedError
 from builderos.client.wire.frames import Frame, encode
@@ -131,7 +132,13 @@ class Client:
 
     def _make(self, session_id: str, agent: str | None, *, history: int) -> Follow:
         return Follow(
-            session_id, agent, self.device_id, observe=self.observe, history=history, pace_ms=PACE_MS
+            session_id,
+            agent,
+            self.device_id,
+            observe=self.observe,
+            history=history,
+            pace_ms=PACE_MS,
+            waits=True,
         )
 
     def _filled(self, follow: Follow) -> Follow:
@@ -285,6 +292,13 @@ class Client:
         self.sessions.fill(found.get("sessions"))
         self.view.changed()
 
+    async def machines(self) -> list[Mapping[str, Any]]:
+        """Return the machines that share the list; empty if the server has it for itself, or cannot say now."""
+        try:
+            return machines_of(await self.call("GET", "/api/nodes")) if self.wire.state == "live" else []
+        except Exception:
+            return []
+
     def drawn(self) -> None:
         """Note that the screen shows what came, so that the server learns how long that takes."""
         self.paint.drawn(self.clock())
@@ -317,6 +331,9 @@ class Client:
                 conversation.session_id = self._follow.session_id
                 self._follow.agent = None  # it exists: one that is deleted from now on is not created again
             if frame.session_id == conversation.session_id:
+                if conversation.machine != self._follow.machine:
+                    conversation.machine = self._follow.machine
+                    conversation.timeline.touch_unsent()
                 conversation.take(frame)
                 self.paint.take(frame)
         if frame.kind == "rejected":
@@ -356,6 +373,8 @@ class Client:
 
     def _rejected(self, frame: Frame) -> None:
         conversation, message_id = self.conversation, frame.text("message_id")
+        if self._follow is not None and message_id in self._follow.outbox:
+            return  # it is sent again
         entry = conversation.timeline.messages.get(message_id) if conversation is not None else None
         if conversation is not None and entry is not None and entry.state == "waiting":
             entry.state = "failed"

@@ -90,11 +90,13 @@ class FirstPicture:
     def _lines(self, conversation: ConversationModel, width: int, height: int) -> list[Segments]:
         if width <= BESIDE or height <= 0 or not conversation.timeline.entries:
             return []
+        from builderos.client.machines import wait_words
         from builderos.terminal.draw.entry import EntryLook, Pen
         from builderos.terminal.draw.layout import Layout
 
         # of its own: what is taken up here must still be new for the screen
-        pen = Pen(conversation.name_of, lambda: conversation.workspace)
+        waits = wait_words(conversation.machine)
+        pen = Pen(conversation.name_of, lambda: conversation.workspace, lambda: waits)
         layout = Layout(conversation.timeline, pen)
         dirty = set(conversation.timeline.dirty)
         layout.update(EntryLook(max(10, width - BESIDE), code_style=""))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from builderos.client.machines import with_machines
 from builderos.client.state import RefusedError
 from builderos.client.terminal import table
 from builderos.client.wire.server import LinkLostError, Server
@@ -91,5 +92,6 @@ def fetch_sessions(server: Server, limit: int) -> list[Mapping[str, Any]]:
 
 
 def session_table(sessions: Sequence[Mapping[str, Any]]) -> str:
-    """Return sessions as lines of aligned columns."""
-    return table(HEADINGS, [[session.get(name) for name in FIELDS] for session in sessions])
+    """Return sessions as lines of aligned columns; with a column for the machine if several share the list."""
+    rows = [[session.get(name) for name in FIELDS] for session in sessions]
+    return table(*with_machines(HEADINGS, rows, sessions))

@@ -35,7 +35,6 @@ KEPT: Final = 50
 """Long texts whose Markdown is kept."""
 
 _STATES: Final = {
-    "waiting": "waiting to send",
     "queued": "queued",
     "cancelled": "cancelled",
     "unknown": "couldn't confirm that the agent got this",
@@ -77,12 +76,14 @@ class Pen:
     Attributes:
         name_of: returns how a device is called.
         workspace: paths below it are shown relative to it.
+        waits: returns what to say of a message that the server does not have yet.
         open_tools: the calls that a person unfolded.
         rough: what was drawn as plain text since somebody emptied this.
     """
 
     name_of: Callable[[str | None], str]
     workspace: Callable[[], str]
+    waits: Callable[[], str] = lambda: "waiting to send"
     open_tools: set[str] = attrs.field(factory=set)
     rough: dict[TextPart, Rough] = attrs.field(factory=dict)
     _flows: WeakKeyDictionary[TextPart, Flow] = attrs.field(factory=WeakKeyDictionary)
@@ -116,7 +117,9 @@ class Pen:
     def _message(self, entry: MessageEntry, look: EntryLook) -> list[Segments]:
         author = self.name_of(entry.device_id)
         about = [] if author == "you" else [author]
-        if entry.state in _STATES:
+        if entry.state == "waiting":
+            about.append(self.waits())
+        elif entry.state in _STATES:
             about.append(_STATES[entry.state])
         if entry.not_before and entry.state in {"queued", "waiting"}:
             about.append(f"for {clock_time(entry.not_before)}")

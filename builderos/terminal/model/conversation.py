@@ -71,6 +71,7 @@ class ConversationModel:
     names: dict[str, str] = attrs.field(factory=dict)
     grants: list[Mapping[str, Any]] = attrs.field(factory=list)
     worktree: Mapping[str, Any] | None = None
+    machine: Mapping[str, Any] | None = None
     read_seq: int = 0
     head_seq: int = 0
     draft: str = ""

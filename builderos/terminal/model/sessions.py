@@ -9,6 +9,8 @@ from typing import Any
 
 import attrs
 
+from builderos.client.machines import machine_words
+
 __all__ = ["Sessions", "ago", "hint_of", "name_of"]
 
 
@@ -65,6 +67,7 @@ def hint_of(entry: Mapping[str, Any], now: datetime) -> str:
     words.append(f"{unread} unread" if isinstance(unread, int) and unread > 0 else "")
     words.append("pinned" if entry.get("pinned") is True else "")
     words.append(str(entry.get("agent_type") or ""))
+    words.append(machine_words(entry.get("machine")))
     workspace = entry.get("workspace")
     words.append(PurePosixPath(workspace).name if isinstance(workspace, str) else "")
     words.append(ago(str(entry.get("last_activity") or ""), now))

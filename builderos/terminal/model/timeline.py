@@ -110,6 +110,12 @@ class Timeline:
         self.replace(entry)
         return entry
 
+    def touch_unsent(self) -> None:
+        """Have the messages that wait in our outbox drawn again."""
+        for entry in self.messages.values():
+            if entry.state == "waiting":
+                self.touch(entry)
+
     def before(self, entry: Entry) -> AnswerEntry | None:
         """Return the answer before an entry."""
         at = self.index(entry)

@@ -131,7 +131,22 @@ def pair(screen: SessionScreen, rest: str) -> None:
 
 
 def desk(screen: SessionScreen, rest: str) -> None:
-    """Open a session that the person began in a terminal."""
+    """Open a session that the person began in a terminal; of one machine, if there are several."""
+    from builderos.client.machines import machine_rows
+    from builderos.terminal.screens.commands import ask_for, choose
+
+    def ask(machines: list[Mapping[str, Any]]) -> None:
+        if machines:
+            rows = machine_rows(machines)
+            choose(screen, "Terminals of which machine?", rows, lambda machine: _desk_of(screen, machine))
+        else:
+            _desk_of(screen, None)
+
+    ask_for(screen, screen.client.machines(), ask)
+
+
+def _desk_of(screen: SessionScreen, machine: Mapping[str, Any] | None) -> None:
+    from builderos.client.machines import at_machine
     from builderos.terminal.screens.commands import ask_for, choose
 
     def open_(one: Mapping[str, Any]) -> None:
@@ -141,7 +156,7 @@ def desk(screen: SessionScreen, rest: str) -> None:
         path = f"/api/desk/sessions/{one.get('agent')}/{one.get('native_id')}/open"
         ask_for(
             screen,
-            screen.client.call("POST", path),
+            screen.client.call("POST", at_machine(path, machine)),
             lambda answer: screen.app.open(str(answer.get("session_id"))),
         )
 
@@ -162,7 +177,8 @@ def desk(screen: SessionScreen, rest: str) -> None:
         ]
         choose(screen, "Sessions that began in a terminal", rows, open_)
 
-    ask_for(screen, screen.client.call("GET", "/api/desk/sessions?limit=100"), show)
+    path = at_machine("/api/desk/sessions", machine, limit=100)
+    ask_for(screen, screen.client.call("GET", path), show)
 
 
 def take_over(screen: SessionScreen, rest: str) -> None:

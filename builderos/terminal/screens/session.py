@@ -10,6 +10,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.screen import Screen
 
+from builderos.client.machines import wait_words
 from builderos.terminal.draw.entry import Pen
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.entries import AnswerEntry
@@ -76,7 +77,8 @@ class SessionScreen(Screen[None]):
         super().__init__()
         assert client.conversation is not None
         self.client, self.conversation = client, client.conversation
-        self.pen = Pen(self.conversation.name_of, lambda: self.conversation.workspace)
+        of = self.conversation
+        self.pen = Pen(of.name_of, lambda: of.workspace, lambda: wait_words(of.machine))
         self.transcript = Transcript(self.conversation.timeline, self.pen)
         self.pending, self.working = Pending(), Bar(id="working")
         self.question, self.completions = Question(), Completions()

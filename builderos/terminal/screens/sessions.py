@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
+from builderos.client.machines import at_machine, machine_rows
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.sessions import hint_of, name_of
 from builderos.terminal.widgets.bar import Bar
@@ -187,33 +188,44 @@ class SessionsScreen(Screen[None]):
         self.changed()
 
     def action_new(self) -> None:
-        """Begin a new session: agent, then folder."""
+        """Begin a new session: machine if there are several, agent, folder."""
+        begin(self, self._new, "new", instead=True)
+
+    async def _new(self) -> None:
+        machines = await self.client.machines()
+        title = "New session: on which machine?"
+        machine: Any = await self._choose(title, machine_rows(machines)) if machines else {}
+        if machine is None:
+            return
         ready = self.client.wire.ready
         agents = ready.body.get("agents") if ready is not None else None
-        rows = [PickerRow(one, value=one) for one in agents or () if isinstance(one, str)]
-        self.app.push_screen(Picker("New session: which agent?", rows), self._with_agent)
+        names = [(one, "", one) for one in agents or () if isinstance(one, str)]
+        agent = await self._choose("New session: which agent?", names)
+        if agent is None:
+            return
+        folder = await self._choose("In which folder?", await self._folders(machine))
+        if folder is not None:
+            made = f"s-{self.client.new_id().replace('-', '')[:12]}"
+            settings = folder | ({"node": machine["id"]} if machine else {})
+            self.app.open(made, agent=agent, settings=settings)
 
-    def _with_agent(self, agent: str | None) -> None:
-        if agent is not None:
-            begin(self, partial(self._ask_folder, agent), "new")
+    async def _choose(self, title: str, rows: Sequence[tuple[str, str, Any]]) -> Any:
+        return await self.app.push_screen_wait(Picker(title, [PickerRow(*row) for row in rows]))
 
-    async def _ask_folder(self, agent: str) -> None:
-        rows = [PickerRow("The server's workspace", value={})]
-        if self.client.is_own:
-            here = os.getcwd()
-            rows.insert(0, PickerRow(here, "this folder", {"workspace": here}))
+    async def _folders(self, machine: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+        """Return the folders that a new session may work in; of a machine, if there are several."""
+        here = os.getcwd() if self.client.is_own and machine.get("state", "here") == "here" else None
+        rows: list[tuple[str, str, dict[str, Any]]] = [("The server's workspace", "", {})]
+        if here is not None:
+            rows.insert(0, (here, "this folder", {"workspace": here}))
         try:
-            known: Mapping[str, Any] = await self.client.call("GET", "/api/folders")
+            known: Mapping[str, Any] = await self.client.call("GET", at_machine("/api/folders", machine))
         except Exception:
             known = {}
-        recent = [one for one in known.get("recent") or () if isinstance(one, str)]
-        rows += [PickerRow(one, "recent", {"workspace": one}) for one in recent if one != os.getcwd()]
-        folders = [one for one in known.get("folders") or () if isinstance(one, dict)]
-        rows += [PickerRow(str(one.get("path")), "", {"workspace": one.get("path")}) for one in folders]
-        settings = await self.app.push_screen_wait(Picker("In which folder?", rows))
-        if settings is not None:
-            made = f"s-{self.client.new_id().replace('-', '')[:12]}"
-            self.app.open(made, agent=agent, settings=settings)
+        for name, hint in (("recent", "recent"), ("folders", "")):
+            paths = [one.get("path") for one in known.get(name) or () if isinstance(one, dict)]
+            rows += [(str(one), hint, {"workspace": one}) for one in paths if one and one != here]
+        return rows
 
 
 def _line(row: PickerRow) -> Text:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from rich.text import Text
 from textual.widgets import Static
 
+from builderos.client.machines import machine_words
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.conversation import ConversationModel
 from builderos.terminal.model.entries import AnswerEntry, ToolEntry
@@ -67,7 +68,8 @@ def status_text(conversation: ConversationModel, state: str, behind: int, *, obs
     text = Text()
     text.append(f"{dot} {connection_words(state, behind)}", colour)
     steering = conversation.steering
-    words = [conversation.agent, *steering.short(), *(["watching"] if observes else [])]
+    words = [conversation.agent, machine_words(conversation.machine), *steering.short()]
+    words += ["watching"] if observes else []
     others = [conversation.name_of(one) for one in conversation.devices if one != conversation.me]
     if others:
         words.append(f"with {', '.join(others[:3])}")

@@ -194,6 +194,9 @@ class Wire:
     def _take(self, frame: Frame) -> None:
         if frame.kind == "heartbeat":
             self._heads(frame.body.get("sessions"))
+            for one in self._waiting.values():
+                for answer in one.take(frame):
+                    self._write(answer)
         behind = self._waiting.get(frame.session_id or "")
         follow = self.shown if behind is None else behind
         if follow is not None:
@@ -209,7 +212,7 @@ class Wire:
                 self._settled(follow)
             if follow is self.shown and follow.attached:
                 self.attached.set()
-        if behind is None:
+        if behind is None or frame.kind == "session_changed":
             self.listener.on_frame(frame)
 
     def _settled(self, follow: Follow) -> None:

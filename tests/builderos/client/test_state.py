@@ -211,3 +211,32 @@ def test_a_screen_sets_its_pace_and_may_forget() -> None:
     follow.forget("m1")
     assert [sent(one)["message_id"] for one in follow.take(attached())] == ["m2"]
     assert "settings" not in sent(follow.attach_frame()), "they are for a session that is created"
+
+
+def test_what_is_refused_as_away_is_sent_when_it_is_back() -> None:
+    follow = Follow("trip", waits=True)
+    follow.take(
+        frame("attached", from_seq=1, replay="snapshot", epoch=1, machine={"id": "b", "state": "away"})
+    )
+    for name in ("m1", "m2"):
+        follow.send_frame(name, "hi")
+        follow.take(frame("rejected", message_id=name, code="machine_away"))
+    beat = decode(orjson.dumps({"type": "heartbeat", "content": "", "timestamp": "", "sessions": {}}))
+    assert follow.take(beat) == [], "it is still away"
+    assert list(follow.outbox) == ["m1", "m2"]
+    back = frame("session_changed", machine={"id": "b", "state": "there"})
+    assert [sent(one)["message_id"] for one in follow.take(back)] == ["m1", "m2"]
+    assert follow.take(back) == [], "they are on their way"
+    follow.take(frame("accepted", message_id="m1"))
+    follow.take(frame("rejected", message_id="m2", code="storage"))
+    assert [sent(one)["message_id"] for one in follow.take(beat)] == ["m2"]
+    follow.take(frame("rejected", message_id="m2", code="queue_full"))
+    assert follow.outbox == {}
+
+
+def test_a_device_that_does_not_wait_is_refused_at_once() -> None:
+    follow = Follow("trip")
+    follow.take(attached())
+    follow.send_frame("m1", "hi")
+    follow.take(frame("rejected", message_id="m1", code="machine_away"))
+    assert (follow.outbox, follow.outcomes) == ({}, {"m1": "error"})
