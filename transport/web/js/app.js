@@ -3,7 +3,7 @@
 import { Client } from "./client.js";
 import { NOT_LOADED, moreStyles } from "./dom.js";
 import { forgetAll, randomHex, recall, remember, setTheme } from "./identity.js";
-import { modeOf, sessionName } from "./names.js";
+import { machineWords, modeOf, sessionName } from "./names.js";
 import { closeDialogs, goTo, here, isOwnId, routeOf } from "./router.js";
 import { ConversationView } from "./views/conversation.js";
 import { ListView } from "./views/list.js";
@@ -264,7 +264,14 @@ export class App {
 		const { workspace, model, permission_mode: mode } = journal.settings;
 		const others = new Set(journal.devices.map((one) => one.device_id)).size;
 		const project = workspace?.replace(/\/+$/, "").split("/").pop() ?? "";
-		const words = [journal.agent, project, model, modeOf(mode, journal.offer), others > 1 ? `${others} devices` : ""];
+		const words = [
+			journal.agent,
+			machineWords(open.machine),
+			project,
+			model,
+			modeOf(mode, journal.offer),
+			others > 1 ? `${others} devices` : "",
+		];
 		this.shell.head(sessionName(journal.title, open.id), open.shown ? words.filter(Boolean).join(" · ") : "", unread);
 		this.shell.context(journal.gauge?.context);
 	}

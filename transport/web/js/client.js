@@ -181,15 +181,12 @@ export class Client {
 
 	/** This browser had another key before, and its device_id belongs to that key. @param {Frame} frame */
 	#otherLabel(frame) {
-		if (this.relabelled) {
-			this.#settle(`attach ${frame.session_id}`, null);
-			this.views.say(frame.content);
-			return;
-		}
+		const again = !this.relabelled;
 		this.relabelled = true;
-		renewDeviceId();
+		if (again) renewDeviceId();
+		else this.views.say(frame.content);
 		this.#settle(`attach ${frame.session_id}`, null);
-		if (this.open?.id === frame.session_id) this.open?.attach();
+		if (again && this.open?.id === frame.session_id) this.open?.attach();
 	}
 
 	relabelled = false;

@@ -15,11 +15,7 @@ import { palette as openPalette } from "./views/palette.js";
 /** @param {App} app @param {Client} client */
 export function create(app, client) {
 	if (app.list.create.disabled) return;
-	const folders = [...new Set(client.sessions.list.flatMap((one) => (one.workspace ? [one.workspace] : [])))].slice(
-		0,
-		20,
-	);
-	newSession(client, app.agents(client), folders, (agent, settings) => app.make(`s-${randomHex(6)}`, agent, settings));
+	newSession(client, app.agents(client), (agent, settings) => app.make(`s-${randomHex(6)}`, agent, settings));
 }
 
 /** @param {App} app @param {Client} client */

@@ -11,6 +11,16 @@ export function agentName(name) {
 	return known[/** @type {"claude"} */ (name)] ?? name;
 }
 
+/** What to say of a session's machine; "" on a server that has all sessions for itself. @param {Machine | null} [machine] */
+export function machineWords(machine) {
+	return machine ? (machine.name ?? machine.id) + (machine.state === "away" ? " is away" : "") : "";
+}
+
+/** What a message waits for that is still here. @param {Machine | null} [machine] */
+export function waitWords(machine) {
+	return machine?.state === "away" ? `waits for ${machine.name ?? machine.id}` : "waiting to send";
+}
+
 /** @type {Record<string, string>} */
 const NAMES = {
 	ask: "Ask first",

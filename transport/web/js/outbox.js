@@ -6,7 +6,7 @@
 // that the phone has suspended.
 
 /** Temporary refusals: the message keeps waiting. */
-const PASSING = new Set(["storage", "shutting_down", "queue_full", "not_attached", "session_failed"]);
+const PASSING = new Set(["storage", "shutting_down", "queue_full", "not_attached", "session_failed", "machine_away"]);
 const AGAIN_MS = 3000;
 
 export class Outbox {

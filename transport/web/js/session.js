@@ -51,6 +51,11 @@ export class OpenSession {
 		this.nameless = Boolean(making.agent);
 	}
 
+	/** Where it runs, if several machines share the list. */
+	get machine() {
+		return this.client.sessions.known.get(this.id)?.machine;
+	}
+
 	async start() {
 		if (this.client.live) this.attach();
 		const kept = await this.client.store.get(`s:${this.id}`).catch(() => undefined);
@@ -251,21 +256,6 @@ export class OpenSession {
 			this.asking = false;
 			this.client.views.session();
 		}
-	}
-
-	/** Fetch a place of the past with its neighbours. @param {number} seq @returns {Promise<string | null>} the key of its entry */
-	async around(seq) {
-		let event;
-		try {
-			event = (
-				await this.client.api.json(`/api/sessions/${encodeURIComponent(this.id)}/events?after_seq=${seq - 1}&limit=1`)
-			).events[0];
-		} catch {
-			return null;
-		}
-		const key = event?.type === "user_message" ? `m:${event.message_id}` : `t:${event?.turn_id}`;
-		if (!this.journal.entries.some((one) => one.key === key)) await this.near(seq);
-		return key;
 	}
 
 	/** Fetch what is on both sides of a place. @param {number} seq */

@@ -92,7 +92,8 @@ export class Sessions {
 	/** An attached session is in the list, even if the list itself has not come. @param {Frame} frame */
 	attached(frame) {
 		const known = this.known.get(frame.session_id);
-		const { session_id, agent_type, title, state, head_seq, type, content, timestamp, settings, pending } = frame;
+		const { session_id, agent_type, title, state, head_seq, type, content, timestamp, settings, pending, machine } =
+			frame;
 		const workspace = settings?.workspace ?? known?.workspace;
 		const last_activity = known?.last_activity ?? timestamp;
 		this.update({
@@ -107,6 +108,7 @@ export class Sessions {
 			workspace,
 			last_activity,
 			pending: pending.length,
+			machine,
 		});
 	}
 

@@ -234,6 +234,14 @@ interface SessionInfo {
 	archived?: boolean;
 	held?: any;
 	where?: Where | null;
+	machine?: Machine | null;
+}
+
+/** The machine that a session is on, if several share one list. */
+interface Machine {
+	id: string;
+	name?: string;
+	state: "here" | "there" | "away";
 }
 
 /** A session that one of the person's own programs keeps. */
@@ -343,6 +351,7 @@ interface Acts {
 	discard: (message: OutMessage) => void;
 	going: (message: OutMessage) => string;
 	/** Whether what waits outlives the page. */
+	waits: () => string;
 	keeps: () => boolean;
 	save: (url: string, name: string) => void;
 	/** The bytes of a file of this server. */

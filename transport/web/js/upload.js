@@ -1,8 +1,14 @@
-// Uploads a file to the server. Uses XMLHttpRequest, because fetch does not report upload progress.
+// Files of a message: read when they are chosen, uploaded when it is sent.
 
 import { ApiError } from "./api.js";
+import { sizeText } from "./dom.js";
+
+/** The server's limits. */
+const MAX_FILE_BYTES = 50_000_000;
+const MAX_FILES = 32;
 
 /**
+ * Upload a file. Uses XMLHttpRequest, because fetch does not report upload progress.
  * @param {string} key @param {Blob} blob @param {string} name @param {(part: number) => void} progress from 0 to 1
  * @returns {Promise<{url: string}>}
  */
@@ -23,4 +29,25 @@ export function upload(key, blob, name, progress) {
 		};
 		request.send(form);
 	});
+}
+
+/**
+ * Add files to a message that is being written.
+ * @param {import("./views/composer.js").ComposerView} composer @param {File[]} files
+ * @returns {Promise<boolean>} whether its session is still the one on the screen
+ */
+export async function read(composer, files) {
+	const { session } = composer;
+	for (const file of files) {
+		const { name, type, size } = file;
+		if (size > MAX_FILE_BYTES) composer.say(`${name} is over ${sizeText(MAX_FILE_BYTES)}.`);
+		else if (composer.files.length >= MAX_FILES) composer.say(`A message has at most ${MAX_FILES} files.`);
+		else {
+			const bytes = await file.arrayBuffer().catch(() => null);
+			if (composer.session !== session) return false;
+			if (bytes) composer.files.push({ name, type, size, bytes });
+			else composer.say(`Couldn't read ${name}.`);
+		}
+	}
+	return true;
 }

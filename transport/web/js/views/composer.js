@@ -2,9 +2,7 @@
 
 import { NOT_LOADED, button, el, iconButton, moreStyles, setAttr, setText, sizeText } from "../dom.js";
 
-/** The server's limits. */
-const MAX_FILE_BYTES = 50_000_000;
-const MAX_FILES = 32;
+/** The server's limit. */
 const MAX_TEXT_BYTES = 256 * 1024;
 
 /** Whether speech recognition works here. An installed app on iOS has the interface but refuses to listen. */
@@ -217,17 +215,10 @@ export class ComposerView {
 	/** @param {File[]} files */
 	async add(files) {
 		const { session } = this;
-		for (const file of files) {
-			if (file.size > MAX_FILE_BYTES) this.say(`${file.name} is over ${sizeText(MAX_FILE_BYTES)}.`);
-			else if (this.files.length >= MAX_FILES) this.say(`A message has at most ${MAX_FILES} files.`);
-			else {
-				const read = await file.arrayBuffer().catch(() => null);
-				if (this.session !== session) return;
-				if (read) this.files.push({ name: file.name, type: file.type, size: file.size, bytes: read });
-				else this.say(`Couldn't read ${file.name}.`);
-			}
-		}
-		this.#chose();
+		const part = await import("../upload.js").catch(() => null);
+		if (this.session !== session) return;
+		if (!part) this.say(NOT_LOADED);
+		else if (await part.read(this, files)) this.#chose();
 	}
 
 	#chose() {

@@ -1,7 +1,7 @@
 // The open session on the screen: log, tasks, decision, composer.
 
 import { NOT_LOADED, button, copyText, el, icon, moreStyles } from "../dom.js";
-import { agentName, modeOf } from "../names.js";
+import { agentName, modeOf, waitWords } from "../names.js";
 import { ComposerView } from "./composer.js";
 import { LogView } from "./log.js";
 
@@ -99,6 +99,7 @@ export class ConversationView {
 			retrySending: (message) => this.client.outbox.retry(message),
 			discard: (message) => this.client.outbox.remove(message),
 			going: (message) => this.client.outbox.going.get(message.message_id) ?? "",
+			waits: () => waitWords(this.session?.machine),
 			keeps: () => this.client.store.lasts,
 			save: (url, name) =>
 				this.#open(
@@ -295,7 +296,8 @@ export class ConversationView {
 		this.goal = 0;
 		this.held = undefined;
 		if (!goal && !held) return;
-		const key = goal ? await session.around(goal) : await this.#keyOf(session, held);
+		const place = goal ? import("./hits.js").then((part) => part.around(session, goal)) : this.#keyOf(session, held);
+		const key = await place.catch(() => null);
 		if (this.session !== session || !key) return;
 		this.log.reveal(key, goal ? null : (held?.top ?? 0), this.client.outbox.of(session.id));
 		this.#edge();
@@ -315,18 +317,10 @@ export class ConversationView {
 		this.composer.node.hidden = Boolean(failure);
 		if (!failure || this.noted === failure + id) return;
 		this.noted = failure + id;
-		const choice = this.client.agents.map((name) =>
-			button(`Start a new session with ${agentName(name)}`, () => this.acts.create(id, name)),
-		);
-		this.note.replaceChildren(
-			el(
-				"p",
-				{ role: "alert" },
-				failure === "unknown_session"
-					? "This session does not exist any more."
-					: "This agent is not in the server's config.",
-			),
-			this.client.may("drive") ? el("div.choice", ...choice) : "",
+		this.note.replaceChildren();
+		this.#open(
+			() => import("./missing.js"),
+			({ missing }) => this.note.replaceChildren(...missing(session, (agent) => this.acts.create(id, agent))),
 		);
 	}
 

@@ -4,6 +4,7 @@ import { ago, button, el, moreStyles, setText } from "../dom.js";
 import { agentName } from "../names.js";
 import { goTo } from "../router.js";
 import { confirmed, openDialog } from "./dialogs.js";
+import { atMachine, machineChoice } from "./machines.js";
 
 const PAGE = 50;
 const TYPED_MS = 250;
@@ -21,7 +22,8 @@ export function deskDialog(client, say) {
 	const note = el("p.hint", { role: "status" }, "Looking …");
 	const more = button("More", () => load(false), "quiet");
 	more.hidden = true;
-	const dialog = openDialog("On this computer", query, list, note, more);
+	const machine = machineChoice(client, () => load(true));
+	const dialog = openDialog("On this computer", machine.node, query, list, note, more);
 	/** @type {string | null} */
 	let before = null;
 	let asked = 0;
@@ -39,6 +41,7 @@ export function deskDialog(client, say) {
 			limit: String(PAGE),
 			...(query.value.trim() ? { q: query.value.trim() } : {}),
 			...(before && !again ? { before } : {}),
+			...atMachine(machine.chosen()),
 		});
 		try {
 			const page = await client.api.json(`/api/desk/sessions?${asking}`);
@@ -59,7 +62,8 @@ export function deskDialog(client, say) {
 		pressed.disabled = true;
 		try {
 			const path = `/api/desk/sessions/${encodeURIComponent(one.agent)}/${encodeURIComponent(one.native_id)}/open`;
-			const { session_id } = await client.api.json(path, { method: "POST" });
+			const where = new URLSearchParams(atMachine(machine.chosen()));
+			const { session_id } = await client.api.json(`${path}?${where}`, { method: "POST" });
 			dialog.close();
 			goTo(`#/s/${session_id}`);
 		} catch (error) {
@@ -105,7 +109,9 @@ export function banner(view, session) {
 	const node = el("div.elsewhere", { role: "note", "aria-label": "Open in a terminal", hidden: !where }, words);
 	if (where) {
 		const doing = where.status === "busy" ? " (working)" : where.status === "waiting" ? " (waiting for you)" : "";
-		setText(words, `${agentName(where.program)} has this session open in a terminal on ${location.hostname}${doing}.`);
+		const { machine } = session;
+		const host = machine ? (machine.name ?? machine.id) : location.hostname;
+		setText(words, `${agentName(where.program)} has this session open in a terminal on ${host}${doing}.`);
 		if (client.may("drive") && where.pid !== null) node.append(button("Take over", () => takeOver(session, where)));
 	}
 	if (view.elsewhere?.textContent === node.textContent && view.elsewhere.hidden === node.hidden) return;

@@ -2,7 +2,7 @@
 
 import { ApiError } from "../api.js";
 import { button, clockTime, el, field } from "../dom.js";
-import { modeOf } from "../names.js";
+import { machineWords, modeOf } from "../names.js";
 import { showChanges } from "./changes.js";
 import { confirmed, openDialog } from "./dialogs.js";
 import { saveFile } from "./share.js";
@@ -79,13 +79,14 @@ function grants(session, say) {
 }
 
 /** @param {OpenSession} session */
-function facts({ journal, id }) {
+function facts({ journal, id, machine }) {
 	const { model, workspace, permission_mode: mode, effort } = journal.settings;
 	const { gauge } = journal;
 	const number = (/** @type {number} */ one) => new Intl.NumberFormat([], { notation: "compact" }).format(one);
 	const here = journal.devices.map((one) => `${one.name} · ${one.device_id}${one.observe ? " (view only)" : ""}`);
 	/** @type {[string, string | string[] | null | undefined][]} */
 	const rows = [
+		["Machine", machineWords(machine)],
 		["Agent", journal.agent],
 		["Model", model],
 		["Effort", effort],

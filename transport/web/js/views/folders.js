@@ -3,14 +3,16 @@
 import { ApiError } from "../api.js";
 import { button, el } from "../dom.js";
 import { openDialog } from "./dialogs.js";
+import { atMachine } from "./machines.js";
 
 /** @typedef {{name: string, path: string, git: null | {branch: string, dirty: boolean | null}}} Folder */
 
 /**
  * Let the person choose a folder.
  * @param {Client} client @param {string} start where to begin; empty: where the server begins @param {(path: string) => void} chosen
+ * @param {string} [machine] whose folders; empty: the server's
  */
-export function chooseFolder(client, start, chosen) {
+export function chooseFolder(client, start, chosen, machine = "") {
 	const at = el("p.path", { role: "status" });
 	const recent = el("div");
 	const list = el("div");
@@ -34,7 +36,9 @@ export function chooseFolder(client, start, chosen) {
 		use.disabled = true;
 		try {
 			/** @type {{path: string, folders: Folder[], recent: Folder[]}} */
-			const found = await client.api.json(`/api/folders${path ? `?path=${encodeURIComponent(path)}` : ""}`);
+			const found = await client.api.json(
+				`/api/folders?${new URLSearchParams({ ...(path ? { path } : {}), ...atMachine(machine) })}`,
+			);
 			here = found.path;
 			at.textContent = here;
 			use.disabled = false;

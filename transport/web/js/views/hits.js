@@ -47,3 +47,13 @@ function hitView(hit, known) {
 		),
 	);
 }
+
+/** Fetch a place of the past with its neighbours. @param {OpenSession} session @param {number} seq @returns {Promise<string>} the key of its entry */
+export async function around(session, seq) {
+	const { client, id } = session;
+	const path = `/api/sessions/${encodeURIComponent(id)}/events?after_seq=${seq - 1}&limit=1`;
+	const [event] = (await client.api.json(path)).events;
+	const key = event?.type === "user_message" ? `m:${event.message_id}` : `t:${event?.turn_id}`;
+	if (!session.journal.entries.some((one) => one.key === key)) await session.near(seq);
+	return key;
+}

@@ -93,7 +93,7 @@ export class UserView {
 			]);
 		} else {
 			const going = this.acts.going(message);
-			const waits = this.acts.keeps() ? "waiting to send" : "waiting to send · lost if you close this page";
+			const waits = this.acts.waits() + (this.acts.keeps() ? "" : " · lost if you close this page");
 			this.#state(going ? "going" : "waiting", going || waits, going ? [] : [discard]);
 		}
 	}

@@ -1,7 +1,7 @@
 // One session in the inbox.
 
 import { ago, clockTime, el, setAttr, setText } from "../dom.js";
-import { sessionName } from "../names.js";
+import { machineWords, sessionName } from "../names.js";
 
 export const ROW = "item";
 
@@ -35,10 +35,13 @@ export function rowView(id) {
 		setAttr(title, "title", one.title || id);
 		setText(agent, one.agent_type);
 		setText(state, one.state);
-		setText(
-			extra,
-			(one.plan?.total ? ` · to-do ${one.plan.done}/${one.plan.total}` : "") + (one.held?.code ? " · queue waits" : ""),
-		);
+		const { plan, held, machine } = one;
+		const words = [
+			plan?.total ? `to-do ${plan.done}/${plan.total}` : "",
+			held?.code ? "queue waits" : "",
+			machineWords(machine),
+		];
+		setText(extra, words.map((word) => word && ` · ${word}`).join(""));
 		setText(at, ago(one.last_activity));
 		setAttr(at, "datetime", one.last_activity);
 		setAttr(at, "title", clockTime(one.last_activity));
