@@ -117,7 +117,7 @@ class DeviceWriter:
     def mark_ready(self, source: RoundSource, take_nowait: Callable[[], bytes | None] | None = None) -> None:
         """Note that `source` may have something. Never blocks.
 
-        `take_nowait` returns what `take` would if that needs no waiting; None, and nothing taken, otherwise. Must not raise.
+        `take_nowait` returns what `take` would if that needs no waiting; else None, and nothing is taken. Must not raise.
         """
         self._ready[source] = None
         alone = len(self._ready) == 1 and self._is_idle
