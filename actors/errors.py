@@ -11,7 +11,7 @@ __all__ = [
     "HubProtocolError",
     "HubStartFailed",
     "MachineAway",
-    "RefusedAtHome",
+    "NodeCallRefused",
     "SessionBusy",
     "SessionFailed",
     "ShuttingDown",
@@ -58,8 +58,8 @@ class UnknownNode(ActorError):
         self.node = node
 
 
-class RefusedAtHome(ActorError):
-    """The session's machine refused what was asked; `code` is for a device, the text for a person."""
+class NodeCallRefused(ActorError):
+    """Another machine refused what was asked; `code` is for a device, the text for a person."""
 
     def __init__(self, code: str, content: str) -> None:
         super().__init__(content)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Final, Literal, Protocol, get_args
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 import attrs
 
@@ -18,6 +18,10 @@ from transport.delays import DeviceDelays
 from transport.http.services import HttpServices
 from transport.push.attention import Attention
 from transport.rendering.protocol import Block
+
+if TYPE_CHECKING:
+    from actors.nodes.node_answers import Answers
+    from actors.nodes.node_calls import NodeAnswer
 
 __all__ = [
     "SCOPES",
@@ -96,9 +100,25 @@ class Nodes(Protocol):
 
         Raises:
             UnknownNode, MachineAway: nothing was made.
-            RefusedAtHome: it refused; the code and the text are for the device.
+            NodeCallRefused: it refused; the code and the text are for the device.
             StorageError: nobody knows whether it was made.
         """
+        ...
+
+    def open(self, node: str, name: str, fields: dict[str, Any]) -> AbstractAsyncContextManager[NodeAnswer]:
+        """Ask another node for something. See `actors.nodes.node_calls.NodeCalls.open`."""
+        ...
+
+    async def ask(self, node: str, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Ask another node for JSON. See `actors.nodes.node_calls.NodeCalls.ask`."""
+        ...
+
+    def serve(self, name: str, answers: Answers) -> None:
+        """Answer calls of this name from now on. See `actors.nodes.node_answers.NodeAnswers.serve`."""
+        ...
+
+    def find_device(self, device_id: str) -> Awaitable[Device | None]:
+        """Return the device of an id, whichever node its key was made at; None if it is not valid. Raises StorageError."""
         ...
 
     def machine(self, owner: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The way to another node: commands for its sessions, and what else is asked of it. Each has exactly one answer.
+"""The way of commands to another node. Each has exactly one answer.
 
 A command is posted again if its home does not confirm it, and the home does it once. A home that starts again meanwhile
 gets a message or an attach again: the journal knows a message's id. If the home is gone, the journal says whether a message
@@ -11,23 +11,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
 
 from actors.commands import Attach, Envelope, Send
-from actors.errors import MachineAway, RefusedAtHome, SessionFailed, ShuttingDown
-from actors.nodes.mail import (
-    AnswerMail,
-    CommandMail,
-    NodeMail,
-    ReplyMail,
-    RequestMail,
-    TakenMail,
-    encode_mail,
-)
-from actors.nodes.ports import SILENT_S, Post
+from actors.errors import MachineAway, SessionFailed, ShuttingDown
+from actors.nodes.mail import CommandMail, NodeMail, ReplyMail, TakenMail, encode_mail
+from actors.nodes.ports import Post, has_ended, incarnation_of
 from actors.ports import Ids, Journal
 from actors.replies import Accepted
 from actors.session.mailbox import refuse
@@ -41,9 +33,6 @@ AGAIN_S: Final = 3.0
 
 GIVEN_UP_S: Final = 9.0
 """Then the answer is that nobody knows. Below `actors.nodes.home.STALE_S`: later the home does not do it."""
-
-ACT_S: Final = 60.0
-"""How long a removal or a fork may take."""
 
 MAX_UNANSWERED: Final = 64
 """Commands of one session on their way; the next one waits, as at a full mailbox."""
@@ -71,16 +60,6 @@ class _Pending:
     is_looked_up: bool = False
 
 
-@attrs.define(eq=False)
-class _Question:
-    """What was asked of a home."""
-
-    home: str
-    incarnation: int
-    heard: trio.Event = attrs.field(factory=trio.Event)
-    answer: AnswerMail | None = None
-
-
 def _ignore(_: str, __: tuple[AttachedDevice, ...]) -> None:
     pass
 
@@ -95,18 +74,8 @@ class HomeCalls:
     nursery: trio.Nursery
     told_others: Callable[[str, tuple[AttachedDevice, ...]], None] = _ignore
     _pending: dict[str, _Pending] = attrs.field(factory=dict, init=False)
-    _questions: dict[str, _Question] = attrs.field(factory=dict, init=False)
     _under_way: Counter[str] = attrs.field(factory=Counter, init=False)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot, init=False)
-
-    def incarnation_of(self, home: str) -> int:
-        """Return which start of a node runs now. Raises MachineAway, or StorageUnavailable if nobody can know."""
-        if self.post.silent_s > SILENT_S:
-            raise StorageUnavailable("the database does not answer, so other machines cannot be reached")
-        state = self.post.nodes.get(home)
-        if state is None or not state.is_alive:
-            raise MachineAway(home)
-        return state.incarnation
 
     async def submit(self, home: str, session_id: str, envelope: Envelope) -> None:
         """Hand a command to a session's home; return once its owner has it. See `actors.ports.CommandBus`.
@@ -118,7 +87,7 @@ class HomeCalls:
         """
         while self._under_way[session_id] >= MAX_UNANSWERED:
             await self._room.park()
-        incarnation = self.incarnation_of(home)
+        incarnation = incarnation_of(self.post, home)
         key = self.new_id()
         pending = _Pending(home, incarnation, session_id, envelope, trio.current_time())
         self._pending[key] = pending
@@ -144,37 +113,8 @@ class HomeCalls:
             if not kept:
                 self._pending.pop(key, None)
 
-    async def ask(self, home: str, what: str, session_id: str, fields: dict[str, Any]) -> None:
-        """Have a home do something beside commands.
-
-        Raises:
-            MachineAway: it was not reached.
-            RefusedAtHome: it refused.
-            StorageError: nobody knows whether it was done.
-        """
-        key = self.new_id()
-        question = self._questions[key] = _Question(home, self.incarnation_of(home))
-        try:
-            body = encode_mail(RequestMail(key, self.post.node, what, session_id, fields))
-            self.post.post(home, body, within_s=AGAIN_S)
-            with trio.move_on_after(ACT_S):
-                await question.heard.wait()
-        finally:
-            del self._questions[key]
-        answer = question.answer
-        if answer is None:
-            raise StorageUnavailable(f"node {home} did not answer: nobody knows whether it was done")
-        if answer.code:
-            raise RefusedAtHome(answer.code, answer.content)
-
     def take(self, mail: NodeMail) -> None:
         """Take an answer. Never blocks."""
-        if isinstance(mail, AnswerMail):
-            question = self._questions.get(mail.key)
-            if question is not None:
-                question.answer = mail
-                question.heard.set()
-            return
         if not isinstance(mail, TakenMail | ReplyMail):
             return
         pending = self._pending.get(mail.key)
@@ -195,7 +135,7 @@ class HomeCalls:
         """Settle what cannot be answered any more. Call it now and then, and after a node came or went."""
         now = trio.current_time()
         for key, one in tuple(self._pending.items()):
-            ended = self._has_ended(one.home, one.incarnation)
+            ended = has_ended(self.post, one.home, one.incarnation)
             if one.taken is None:
                 if ended:
                     self._retry(key, one)
@@ -207,9 +147,6 @@ class HomeCalls:
                 del self._pending[key]
                 if ended and now - one.since < LOST_S:
                     _refuse_unknown(one)
-        for question in self._questions.values():
-            if self._has_ended(question.home, question.incarnation):
-                question.heard.set()
 
     def _retry(self, key: str, one: _Pending) -> None:
         """Settle a command that a home did not confirm before it ended: it may have been taken all the same."""
@@ -221,10 +158,6 @@ class HomeCalls:
         else:
             one.taken = TakenMail(key, "away" if isinstance(command, Attach) else "unknown")
         one.heard.set()
-
-    def _has_ended(self, home: str, incarnation: int) -> bool:
-        state = self.post.nodes.get(home)
-        return state is None or not state.is_alive or state.incarnation != incarnation
 
     async def _look_up(self, key: str, one: _Pending) -> None:
         """Answer a message whose reply does not come: what the journal has is true."""
@@ -243,7 +176,7 @@ class HomeCalls:
         if found is not None:
             del self._pending[key]
             one.envelope.reply(Accepted(command.message_id, found.seq, duplicate=False))
-        elif self._has_ended(one.home, one.incarnation) or trio.current_time() - one.since > REPLY_S:
+        elif has_ended(self.post, one.home, one.incarnation) or trio.current_time() - one.since > REPLY_S:
             del self._pending[key]
             _refuse_unknown(one)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
@@ -18,13 +18,11 @@ import trio
 from actors.commands import Envelope
 from actors.errors import SessionFailed, ShuttingDown
 from actors.nodes.mail import (
-    AnswerMail,
     CommandMail,
     FollowingMail,
     FollowMail,
     NodeMail,
     ReplyMail,
-    RequestMail,
     TailMail,
     TakenMail,
     encode_mail,
@@ -34,7 +32,7 @@ from actors.replies import Rejected, Reply, SessionView
 from actors.tail import AttachedDevice, Listener, Presence, Tail
 from storage.errors import SessionMissing, StorageError
 
-__all__ = ["FOLLOW_S", "STALE_S", "ActRefused", "SessionsAtHome"]
+__all__ = ["FOLLOW_S", "KEPT_KEYS", "STALE_S", "SessionsAtHome"]
 
 FOLLOW_S: Final = 4.0
 """How long a node follows a session without saying so again."""
@@ -43,17 +41,9 @@ STALE_S: Final = 10.0
 """A command that was under way for so long is not done: its sender got the answer that nobody knows."""
 
 KEPT_KEYS: Final = 10_000
-"""Commands that are known to be done, so that one that comes twice is done once."""
+"""Commands and calls that are known to be done, so that one that comes twice is done once."""
 
 _log = logging.getLogger("builderos.actors")
-
-
-class ActRefused(Exception):
-    """What a node asked for is refused; `code` is for the asking node, the text for a person."""
-
-    def __init__(self, code: str, content: str = "") -> None:
-        super().__init__(content)
-        self.code = code
 
 
 @attrs.define(eq=False)
@@ -93,7 +83,6 @@ class SessionsAtHome:
     Attributes:
         is_revoked: whether the key of this device was revoked; False for other authors than devices.
         is_home: whether a session's home is this node. Raises StorageError.
-        acts: does what is asked beside commands, by its name; raises ActRefused or StorageError.
     """
 
     post: Post
@@ -101,23 +90,19 @@ class SessionsAtHome:
     nursery: trio.Nursery
     is_revoked: Callable[[str], bool]
     is_home: Callable[[str], Awaitable[bool]]
-    acts: Mapping[str, Callable[[str, dict[str, Any]], Awaitable[None]]] = attrs.field(factory=dict)
     _waiting: dict[str, deque[tuple[CommandMail, float]]] = attrs.field(factory=dict, init=False)
     _done: OrderedDict[str, NodeMail | None] = attrs.field(factory=OrderedDict, init=False)
     _nodes: dict[tuple[str, str], _RemoteNode] = attrs.field(factory=dict, init=False)
 
     def take(self, mail: NodeMail, age_s: float) -> None:
         """Take a mail that is for a home. Never blocks."""
-        if isinstance(mail, CommandMail | RequestMail):
+        if isinstance(mail, CommandMail):
             if age_s > STALE_S or self._is_known(mail.key, mail.node):
                 return
             self._done[mail.key] = None
             if len(self._done) > KEPT_KEYS:
                 self._done.popitem(last=False)
-        if isinstance(mail, CommandMail):
             self._queue(mail, trio.current_time() + STALE_S - age_s)
-        elif isinstance(mail, RequestMail):
-            self.nursery.start_soon(self._act, mail)
         elif isinstance(mail, FollowMail):
             self._follow(mail)
         elif isinstance(mail, FollowingMail):
@@ -180,21 +165,6 @@ class SessionsAtHome:
 
     def _others(self, mail: CommandMail) -> tuple[AttachedDevice, ...]:
         return _devices_beside(mail.node, self.sessions.listeners_of(mail.session_id))
-
-    async def _act(self, mail: RequestMail) -> None:
-        act = self.acts.get(mail.what)
-        answer = AnswerMail(mail.key)
-        try:
-            if act is None:
-                raise ActRefused("unknown", "The session's machine has another version.")
-            await act(mail.session_id, mail.fields)
-        except ActRefused as refused:
-            answer = AnswerMail(mail.key, refused.code, str(refused))
-        except StorageError as error:
-            answer = AnswerMail(mail.key, "storage", str(error))
-        if mail.key in self._done:
-            self._done[mail.key] = answer
-        self._tell(mail.node, answer)
 
     def _tell(self, node: str, mail: NodeMail) -> trio.Event:
         return self.post.post(node, encode_mail(mail), within_s=STALE_S)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 import attrs
 
-from actors.errors import RefusedAtHome, UnknownNode
+from actors.errors import NodeCallRefused, UnknownNode
+from actors.nodes.node_answers import Answers, NodeAnswers
+from actors.nodes.node_calls import NodeAnswer, NodeCalls
 from actors.nodes.ports import Post
+from storage.tables.devices import DeviceRow
 
 __all__ = ["KEYS_S", "Machines"]
 
@@ -24,15 +28,19 @@ class Machines:
     """Implements `transport.ports.Nodes`.
 
     Attributes:
+        calls, answers: the two ends of node calls.
         home_of: the node of a session that was just used; None if it is not known.
         is_fresh: returns whether a beat began within some seconds; waits up to some seconds for one.
-        ask: has a node do something; as `actors.nodes.calls.HomeCalls.ask`.
+        find_device: returns the device of an id; None if its key is not valid. Raises StorageError.
     """
 
     post: Post
     home_of: Callable[[str], str | None]
     is_fresh: Callable[[float, float], Awaitable[bool]]
-    ask: Callable[[str, str, str, dict[str, Any]], Awaitable[None]]
+    calls: NodeCalls
+    answers: NodeAnswers
+
+    find_device: Callable[[str], Awaitable[DeviceRow | None]]
 
     @property
     def own(self) -> str:
@@ -44,12 +52,24 @@ class Machines:
         if node not in self.post.nodes:
             raise UnknownNode(node)
         try:
-            await self.ask(node, "create", session_id, dict(fields))
-        except RefusedAtHome as refused:
+            await self.ask(node, "create", {**fields, "session_id": session_id})
+        except NodeCallRefused as refused:
             if refused.code == "exists":
                 return False
             raise
         return True
+
+    def open(self, node: str, name: str, fields: dict[str, Any]) -> AbstractAsyncContextManager[NodeAnswer]:
+        """Ask another node for something. See `NodeCalls.open`."""
+        return self.calls.open(node, name, fields)
+
+    async def ask(self, node: str, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Ask another node for JSON. See `NodeCalls.ask`."""
+        return await self.calls.ask(node, name, fields)
+
+    def serve(self, name: str, answers: Answers) -> None:
+        """Answer calls of this name. See `NodeAnswers.serve`."""
+        self.answers.serve(name, answers)
 
     def machine(self, owner: str) -> dict[str, str]:
         """Return how devices see the machine of a session."""

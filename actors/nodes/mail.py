@@ -1,4 +1,5 @@
 """What nodes say to each other, and its form: JSON, so that who can write to the mail can name things but run nothing.
+The bytes of a part stand behind its JSON, on a line of their own.
 
 A mail that cannot be read raises `BadMail`; its reader leaves it out.
 """
@@ -18,13 +19,15 @@ from actors.tail import AttachedDevice, TransientUpdate
 __all__ = [
     "AnswerMail",
     "BadMail",
+    "CallMail",
     "ChangedMail",
     "CommandMail",
     "FollowMail",
     "FollowingMail",
+    "MoreMail",
     "NodeMail",
+    "PartMail",
     "ReplyMail",
-    "RequestMail",
     "TailMail",
     "TakenMail",
     "decode_mail",
@@ -108,23 +111,43 @@ class ChangedMail:
 
 
 @attrs.frozen
-class RequestMail:
-    """Something for a home beside a command. `what`: `remove` or `fork`."""
+class CallMail:
+    """A node call: what a node asks of another one beside commands. It is done once, however often it comes."""
 
     key: str
     node: str
-    what: str
-    session_id: str
+    name: str
     fields: dict[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
 class AnswerMail:
-    """The end of what was asked. `code`: empty if it is done."""
+    """The answer to a call, or how it begins. `code`: empty, or why it was refused. `is_whole`: no part follows."""
 
     key: str
     code: str = ""
     content: str = ""
+    head: dict[str, Any] = attrs.field(factory=dict)
+    is_whole: bool = True
+
+
+@attrs.frozen
+class PartMail:
+    """A part of an answer's body, the first one is number 0. `end`: empty, `last`, or `failed` if the rest is missing."""
+
+    key: str
+    number: int
+    end: str = ""
+    data: bytes = b""
+
+
+@attrs.frozen
+class MoreMail:
+    """The asking node has room for what follows the first `taken` parts. `over`: it wants nothing any more."""
+
+    key: str
+    taken: int = 0
+    over: bool = False
 
 
 NodeMail = (
@@ -135,8 +158,10 @@ NodeMail = (
     | FollowingMail
     | TailMail
     | ChangedMail
-    | RequestMail
+    | CallMail
     | AnswerMail
+    | PartMail
+    | MoreMail
 )
 
 _MAILS: Final[dict[str, type[Any]]] = {cls.__name__: cls for cls in get_args(NodeMail)}
@@ -158,6 +183,9 @@ for _union in _UNIONS:
 
 def encode_mail(mail: NodeMail) -> bytes:
     """Return a mail's bytes."""
+    if isinstance(mail, PartMail):
+        named = {"key": mail.key, "number": mail.number, "end": mail.end}
+        return orjson.dumps({"v": VERSION, "mail": "PartMail", **named}) + b"\n" + mail.data
     body = CONVERTER.unstructure(mail)
     if isinstance(mail, CommandMail):
         body["command"]["is"] = type(mail.command).__name__
@@ -172,10 +200,15 @@ def encode_mail(mail: NodeMail) -> bytes:
 def decode_mail(body: bytes) -> NodeMail:
     """Return the mail of these bytes. Raises BadMail."""
     try:
-        fields = orjson.loads(body)
+        line, newline, data = body.partition(b"\n")
+        fields = orjson.loads(line)
         if fields["v"] != VERSION:
             raise BadMail(f"it is of version {fields['v']}")
         made: NodeMail = _CONVERTER.structure(fields, _MAILS[fields["mail"]])
+        if isinstance(made, PartMail):
+            made = attrs.evolve(made, data=data)
+        elif newline:
+            raise BadMail("it has more than one line")
     except BadMail:
         raise
     except Exception as error:  # whatever it is, it comes from outside

@@ -9,10 +9,12 @@ from typing import Protocol
 import trio
 
 from actors.commands import Envelope
+from actors.errors import MachineAway
 from actors.tail import Listener, Tail
+from storage.errors import StorageUnavailable
 from storage.node_records import NodeState
 
-__all__ = ["SILENT_S", "Heads", "OwnSessions", "Post"]
+__all__ = ["SILENT_S", "Heads", "OwnSessions", "Post", "has_ended", "incarnation_of"]
 
 SILENT_S = 3.0
 """Without a beat for so long, this node knows nothing of the others."""
@@ -36,9 +38,9 @@ class Post(Protocol):
         """Seconds since the last good beat began."""
         ...
 
-    def post(self, node: str, body: bytes, *, within_s: float = ...) -> trio.Event:
+    def post(self, node: str, body: bytes, *, within_s: float = ..., bulk: bool = ...) -> trio.Event:
         """Post a mail; return what is set once it is posted, or dropped after `within_s`. Never blocks. Mail from one
-        node to another arrives in the order of posting."""
+        node to another arrives in the order of posting, but `bulk` mail lets all other mail pass."""
         ...
 
 
@@ -64,3 +66,19 @@ class Heads(Protocol):
     async def heads(self, session_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Return epoch and head of these sessions, without those that are gone. Raises StorageError."""
         ...
+
+
+def incarnation_of(post: Post, node: str) -> int:
+    """Return which start of a node runs now. Raises MachineAway, or StorageUnavailable if nobody can know."""
+    if post.silent_s > SILENT_S:
+        raise StorageUnavailable("the database does not answer, so other machines cannot be reached")
+    state = post.nodes.get(node)
+    if state is None or not state.is_alive:
+        raise MachineAway(node)
+    return state.incarnation
+
+
+def has_ended(post: Post, node: str, incarnation: int) -> bool:
+    """Return whether this start of a node does not run any more, as far as this node knows."""
+    state = post.nodes.get(node)
+    return state is None or not state.is_alive or state.incarnation != incarnation

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
@@ -21,15 +21,20 @@ from actors.nodes.home import SessionsAtHome
 from actors.nodes.mail import (
     AnswerMail,
     BadMail,
+    CallMail,
     ChangedMail,
     FollowingMail,
     FollowMail,
+    MoreMail,
+    PartMail,
     ReplyMail,
     TailMail,
     TakenMail,
     decode_mail,
     encode_mail,
 )
+from actors.nodes.node_answers import NodeAnswers
+from actors.nodes.node_calls import NodeCalls
 from actors.nodes.ports import SILENT_S, Heads, Post
 from actors.nodes.replica import Replica, ReplicaTail
 from actors.ports import Catalog, Journal
@@ -84,7 +89,9 @@ class Router:
     own: Supervisor
     post: Post
     calls: HomeCalls
+    node_calls: NodeCalls
     at_home: SessionsAtHome
+    answers: NodeAnswers
     catalog: Catalog
     journal: Journal
     heads: Heads
@@ -169,10 +176,6 @@ class Router:
         finally:
             del self._watchers[changed]
 
-    async def ask(self, what: str, session_id: str, fields: dict[str, Any]) -> None:
-        """Have a session's home, which is another node, do something. Raises as `HomeCalls.ask`."""
-        await self.calls.ask(await self.home_of(session_id), what, session_id, fields)
-
     # ---- what comes ----
 
     def take(self, mail: Sequence[Mail]) -> None:
@@ -183,8 +186,12 @@ class Router:
             except BadMail as error:
                 log.warning("mail of another node is left out: %s", error)
                 continue
-            if isinstance(given, TakenMail | ReplyMail | AnswerMail):
+            if isinstance(given, TakenMail | ReplyMail):
                 self.calls.take(given)
+            elif isinstance(given, AnswerMail | PartMail):
+                self.node_calls.take(given)
+            elif isinstance(given, CallMail | MoreMail):
+                self.answers.take(given, one.age_s)
             elif isinstance(given, TailMail):
                 followed = self._followed.get(given.session_id)
                 if followed is not None:
@@ -200,7 +207,7 @@ class Router:
         now = {one.id: (one.incarnation, one.is_alive) for one in self.post.nodes.values()}
         moved = {name for name in {*now, *self._alive} if now.get(name) != self._alive.get(name)}
         self._alive = now
-        self.calls.look()
+        self._look_at_calls()
         for session_id, one in self._followed.items():
             if one.replica.home in moved:
                 self._follow(session_id, one)
@@ -295,8 +302,13 @@ class Router:
                     looks += 1
                     await trio.sleep(LOOK_S)
 
-    def _look(self, *, whole: bool) -> None:
+    def _look_at_calls(self) -> None:
         self.calls.look()
+        self.node_calls.look()
+        self.answers.look()
+
+    def _look(self, *, whole: bool) -> None:
+        self._look_at_calls()
         self._show_problems()
         self._forget_unused()
         by_home: dict[str, list[str]] = {}

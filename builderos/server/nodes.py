@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -12,16 +12,18 @@ import attrs
 import trio
 
 from actors.events.conversation import Attachment
-from actors.nodes.acts import Act, ForksAnywhere, remove_elsewhere
 from actors.nodes.calls import HomeCalls
 from actors.nodes.home import SessionsAtHome
 from actors.nodes.machines import Machines
+from actors.nodes.node_answers import NodeAnswers
+from actors.nodes.node_calls import NodeCalls
 from actors.nodes.router import Router
 from actors.supervisor import Supervisor
 from builderos.ids import new_id
 from storage.open_tables import Store
 from storage.postgres.nodes.office import PostOffice
 from storage.postgres.nodes.store import NodeStore
+from storage.tables.devices import DeviceRow
 from transport.push.notifier import Notifier
 from transport.uploads import OwnUploads
 
@@ -65,29 +67,22 @@ class ServerNodes:
 
     store: Store
     office: PostOffice
-    supervisor: Supervisor
     router: Router
     machines: Machines
-    forks: ForksAnywhere
     nursery: trio.Nursery
     key_ended: Callable[[str], None] = _ignore
-
-    async def remove_elsewhere(self, session_id: str, force: bool) -> None:
-        """Have another node remove a session."""
-        await remove_elsewhere(self.router, session_id, force)
 
     def uploads_of(self, uploads: OwnUploads) -> UploadsOfNode:
         """Return the uploads that messages may name."""
         return UploadsOfNode(uploads, self.router)
 
-    async def start(self, acts: Mapping[str, Act]) -> None:
-        """Beat, and take the mail of the other nodes, until the server ends. `acts`: what this node does for them.
+    async def start(self) -> None:
+        """Beat, and take the mail of the other nodes, until the server ends.
 
         Raises:
             StorageError: the database cannot be reached.
         """
         office, router = self.office, self.router
-        router.at_home.acts = acts
         office.on_mail, office.on_nodes, office.on_keys = (
             router.take,
             router.nodes_changed,
@@ -101,6 +96,13 @@ class ServerNodes:
         for device_id in await self.store.devices.refresh():
             self.key_ended(device_id)
         await self.store.pairings.refresh()
+
+    async def find_device(self, device_id: str) -> DeviceRow | None:
+        """Return a device by its id, also one that is younger than what this node has read. Raises StorageError."""
+        devices = self.store.devices
+        if devices.get(device_id) is None:
+            await self.refresh_keys()
+        return devices.get(device_id)
 
     async def run_notifier(self, notifier: Notifier, run: Callable[[], Awaitable[None]]) -> None:
         """Run what only one node may run, while this is the one."""
@@ -132,13 +134,27 @@ async def open_nodes(opened: NodeStore, supervisor: Supervisor) -> AsyncIterator
         at_home = SessionsAtHome(
             office, supervisor, nursery, store.devices.was_revoked, partial(_is_home, store, supervisor)
         )
+        node_calls, answers = NodeCalls(office, new_id), NodeAnswers(office, nursery)
         router = Router(
-            supervisor, office, calls, at_home, store.catalog, store.journal, opened.journal, nursery
+            supervisor,
+            office,
+            calls,
+            node_calls,
+            at_home,
+            answers,
+            store.catalog,
+            store.journal,
+            opened.journal,
+            nursery,
         )
         calls.told_others = router.tell_others
-        machines = Machines(office, router.known_home_of, office.is_fresh, calls.ask)
-        forks = ForksAnywhere(router, supervisor)
-        yield ServerNodes(store, office, supervisor, router, machines, forks, nursery)
+
+        async def find_device(device_id: str) -> DeviceRow | None:
+            return await made.find_device(device_id)
+
+        machines = Machines(office, router.known_home_of, office.is_fresh, node_calls, answers, find_device)
+        made = ServerNodes(store, office, router, machines, nursery)
+        yield made
         nursery.cancel_scope.cancel(reason="the server ends")
 
 

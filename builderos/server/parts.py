@@ -166,7 +166,7 @@ class ServerParts:
             pairings=store.pairings,
             audit=store.audit,
             sessions=self.supervisor,
-            forks=self.supervisor if self.nodes is None else self.nodes.forks,
+            forks=self.supervisor,
             desk=self.desk,
             metrics=self.metrics,
             work=self.work,
@@ -178,7 +178,6 @@ class ServerParts:
             export=self._export,
             more_figures=partial(server_figures, store, self.supervisor),
             lags=lambda: lags_of(self.front.listeners()),
-            remove_elsewhere=None if self.nodes is None else self.nodes.remove_elsewhere,
         )
 
     async def _export(

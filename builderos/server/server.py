@@ -124,9 +124,10 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
         nursery.start_soon(parts.work.search.run, name="file search")
         removal = SessionRemoval(parts.supervisor, store.catalog, parts.work)
         if parts.nodes is not None:
-            from builderos.server.node_acts import acts_of
+            from builderos.server.node_acts import serve_nodes
 
-            await parts.nodes.start(acts_of(parts.nodes, made, deps, removal))
+            serve_nodes(parts.nodes, parts.supervisor, made, deps)
+            await parts.nodes.start()
         try:
             listening: listener.Listening = await nursery.start(serve)
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 from starlette.applications import Starlette
@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.errors import ActorError, MachineAway, RefusedAtHome
+from actors.errors import ActorError, MachineAway, NodeCallRefused
 from storage.errors import StorageError
 from storage.tables.pairings import Pairing
 from transport.access.auth import authorize
@@ -49,6 +49,8 @@ from transport.workspace.removal import SessionRemoval
 
 __all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]
 
+BLOB: Final = "GET /uploads/blobs/{session}/{digest}"
+
 _CODES: Final = {
     400: "bad_request",
     404: "not_found",
@@ -62,11 +64,18 @@ _CODES: Final = {
 _FAILURES: Final = {"unknown_session": (404, "not_found"), "storage": (503, "storage")}
 """Status and code of a session's failures; any other is 503 `unavailable`."""
 
+_REFUSALS: Final = {"busy": 429, "too_large": 413, "internal": 500}
+"""Status of what another machine refuses; any other is 503."""
+
+if TYPE_CHECKING:
+    from transport.http.elsewhere import HomeRoutes
+
 logger = logging.getLogger("builderos.transport")
 
 Endpoint = Callable[[Request, Device], Awaitable[Response]]
 CodeEndpoint = Callable[[Request, Pairing], Awaitable[Response]]
 FileEndpoint = Callable[[Request, Device | None], Awaitable[Response]]
+_AnyEndpoint = TypeVar("_AnyEndpoint", Endpoint, FileEndpoint)
 
 
 def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns) -> Starlette:
@@ -115,25 +124,28 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
     workspace = WorkspaceRoutes(deps, services.work)
     desk = DeskRoutes(deps, services.desk)
     figures = DelayRoutes(services, port, deps.catalog, deps.delays)
-    removal = SessionRemoval(services.sessions, deps.catalog, services.work, services.remove_elsewhere)
+    removal = SessionRemoval(services.sessions, deps.catalog, services.work)
+    where = _home_routes(deps, services)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route("GET /uploads/{name}", uploads.download),
-        _file_route("GET /uploads/blobs/{session}/{digest}", uploads.blob),
+        _file_route(BLOB, where.at_home(BLOB, uploads.blob)),
         _route("GET /api/sessions/{id}/export", partial(export_session, services.export, deps.catalog)),
-        _route(
-            "DELETE /api/sessions/{id}",
-            partial(delete_session, removal, services.audit, deps.clock),
+        *(
+            _route(action, where.at_home(action, endpoint))
+            for action, endpoint in (
+                ("DELETE /api/sessions/{id}", partial(delete_session, removal, services.audit, deps.clock)),
+                ("GET /api/sessions/{id}/changes", ChangeRoutes(deps, services.work).changes),
+                ("GET /api/sessions/{id}/files", workspace.listing),
+                ("GET /api/sessions/{id}/file", workspace.file),
+                ("POST /api/sessions/{id}/give-back", desk.give_back),
+                ("POST /api/sessions/{id}/fork", partial(fork_session, services.forks, services.new_id)),
+            )
         ),
-        _route("GET /api/sessions/{id}/changes", ChangeRoutes(deps, services.work).changes),
-        _route("GET /api/sessions/{id}/files", workspace.listing),
-        _route("GET /api/sessions/{id}/file", workspace.file),
         _route("GET /api/folders", workspace.folders),
         _route("GET /api/desk/sessions", desk.listing),
         _route("POST /api/desk/hook", desk.note_hook),
-        _route("POST /api/sessions/{id}/give-back", desk.give_back),
         _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
-        _route("POST /api/sessions/{id}/fork", partial(fork_session, services.forks, services.new_id)),
         _route("GET /api/search", partial(search, services.search)),
         _route("GET /api/capsules", partial(list_capsules, services.workspace)),
         *_notification_routes(config, deps, services),
@@ -146,6 +158,26 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
         _route("GET /metrics", figures.metrics),
         _route("GET /api/delays", figures.listing),
     ]
+
+
+class _AllHere:
+    """In place of `transport.http.elsewhere.HomeRoutes`, if there are no other machines."""
+
+    def at_home(self, action: str, route: _AnyEndpoint) -> _AnyEndpoint:
+        return route
+
+    at_node = at_home
+
+
+def _home_routes(deps: Deps, services: HttpServices) -> _AllHere | HomeRoutes:
+    """Return what lets the right machine answer a route."""
+    if deps.nodes is None:
+        return _AllHere()
+    from transport.http.elsewhere import HomeRoutes
+
+    routes = HomeRoutes(deps, deps.nodes, services, _answer_to)
+    routes.serve()
+    return routes
 
 
 def _notification_routes(config: TransportConfig, deps: Deps, services: HttpServices) -> list[Route]:
@@ -214,8 +246,8 @@ def _answer_to(error: Exception) -> Response:
         return error_response(error.status, error.code, str(error), error.by_device)
     if isinstance(error, ClientDisconnect):
         return error_response(400, "bad_request", "The request is incomplete.")
-    if isinstance(error, RefusedAtHome):
-        return error_response(409, error.code, str(error))
+    if isinstance(error, NodeCallRefused):
+        return error_response(_REFUSALS.get(error.code, 503), error.code, str(error))
     if isinstance(error, MachineAway):
         return error_response(503, "machine_away", str(error))
     if isinstance(error, ActorError | StorageError):

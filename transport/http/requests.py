@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from transport.http.responses import HttpError, whole_number
 
-__all__ = ["JsonBody", "check_length", "read_json"]
+__all__ = ["MAX_JSON_BYTES", "JsonBody", "check_length", "read_json"]
 
 MAX_JSON_BYTES: Final = 64 * 1024
 

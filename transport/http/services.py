@@ -182,7 +182,6 @@ class HttpServices:
         readiness: looks at what agents need; starts no process. Blocks, so it is called on a thread.
         more_figures: figures of other parts, for `/metrics`.
         lags: positions that each device is behind, by its label.
-        remove_elsewhere: removes a session of another machine; None if this server has all sessions for itself.
     """
 
     data: Path
@@ -206,7 +205,6 @@ class HttpServices:
     sleep: Callable[[], Awaitable[bool]] | None = None
     more_figures: Callable[[], list[Figure]] = list
     lags: Callable[[], Mapping[str, int]] = dict
-    remove_elsewhere: Callable[[str, bool], Awaitable[None]] | None = None
 
 
 @attrs.frozen(kw_only=True)

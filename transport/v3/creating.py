@@ -14,7 +14,7 @@ from typing import Any, Final, get_args
 import attrs
 import trio
 
-from actors.errors import MachineAway, RefusedAtHome, UnknownNode
+from actors.errors import MachineAway, NodeCallRefused, UnknownNode
 from actors.events.session import Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
 from actors.replies import RejectCode
@@ -88,7 +88,7 @@ class Creating:
             raise SessionRefused("unknown_node", f"settings.node: {unknown}") from None
         except MachineAway as away:
             raise SessionRefused("machine_away", str(away)) from None
-        except RefusedAtHome as refused:
+        except NodeCallRefused as refused:
             raise SessionRefused(refused.code, str(refused)) from None
 
     def _fields(self, device: Device, asked: NewAsked) -> dict[str, Any]:

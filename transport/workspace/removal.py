@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
 
@@ -35,17 +34,11 @@ class WorktreeKept(ActorError):
 
 @attrs.frozen
 class SessionRemoval:
-    """Removes sessions with their work.
-
-    Attributes:
-        sessions: removes the session itself.
-        elsewhere: removes a session of another machine, with or without force.
-    """
+    """Removes sessions of this machine with their work. `sessions`: removes the session itself."""
 
     sessions: Removes
     catalog: Catalog
     work: Work
-    elsewhere: Callable[[str, bool], Awaitable[None]] | None = None
 
     async def remove(self, session_id: str, *, force: bool = False) -> None:
         """Remove a session permanently. With `force` also a worktree with work that exists nowhere else.
@@ -53,14 +46,10 @@ class SessionRemoval:
         Raises:
             WorktreeKept: nothing was removed.
             SessionMissing, SessionBusy, ShuttingDown, StorageUnavailable: as in `Removes`.
-            MachineAway, RefusedAtHome: its machine is another one, and was not reached, or refused.
         """
         record = await self.catalog.get(session_id)
         if record is None:
             raise SessionMissing(session_id)
-        if self.elsewhere is not None and record.owner != self.catalog.owner:
-            await self.elsewhere(session_id, force)
-            return
         worktree = await self._worktree(decode_settings(record.settings).workspace)
         if worktree is not None and await self._is_shared(session_id, worktree):
             if force:

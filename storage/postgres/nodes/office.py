@@ -35,6 +35,9 @@ RETRY_S: Final = 0.2
 
 POSTED_AT_ONCE: Final = 200
 
+BULK_AT_ONCE: Final = 512 * 1024
+"""Bytes of bulk that are posted at once: what a device waits for comes soon after."""
+
 WAITING: Final = 20_000
 """Mails that wait to be posted; with more, the oldest are dropped."""
 
@@ -111,21 +114,25 @@ class PostOffice:
     is_first: bool = attrs.field(default=False, init=False)
     first_changed: trio.Event = attrs.field(factory=trio.Event, init=False)
     _queue: deque[_Outgoing] = attrs.field(factory=deque, init=False)
+    _bulk: deque[_Outgoing] = attrs.field(factory=deque, init=False)
     _work: trio.Event = attrs.field(factory=trio.Event, init=False)
     _beaten: trio.Event = attrs.field(factory=trio.Event, init=False)
     _keys: str | None = attrs.field(default=None, init=False)
     _heard: list[str] = attrs.field(factory=list, init=False)
     _beats: int = attrs.field(default=0, init=False)
 
-    def post(self, node: str, body: bytes, *, within_s: float = math.inf) -> trio.Event:
+    def post(self, node: str, body: bytes, *, within_s: float = math.inf, bulk: bool = False) -> trio.Event:
         """Post a mail; return what is set once it is posted or dropped. Never blocks.
 
-        `within_s`: it is dropped if it cannot be posted so long.
+        Args:
+            within_s: it is dropped if it cannot be posted so long.
+            bulk: it lets all other mail pass, and keeps its order among bulk alone. Its sender bounds how much waits.
         """
         item = _Outgoing(node, body, trio.current_time() + within_s)
-        self._queue.append(item)
-        if len(self._queue) > WAITING:
-            self._queue.popleft().posted.set()
+        queue = self._bulk if bulk else self._queue
+        queue.append(item)
+        if len(queue) > WAITING:
+            queue.popleft().posted.set()
         self._work.set()
         return item.posted
 
@@ -162,7 +169,7 @@ class PostOffice:
             while True:
                 await self._work.wait()
                 self._work = trio.Event()
-                while batch or self._queue:
+                while batch or self._queue or self._bulk:
                     batch = batch or self._next_batch()
                     try:
                         connection = await trio.to_thread.run_sync(self._send, connection, batch)
@@ -181,6 +188,10 @@ class PostOffice:
 
     def _next_batch(self) -> list[_Outgoing]:
         taken = [self._queue.popleft() for _ in range(min(len(self._queue), POSTED_AT_ONCE))]
+        size = 0
+        while self._bulk and size < BULK_AT_ONCE:
+            size += len(self._bulk[0].body)
+            taken.append(self._bulk.popleft())
         return [one for one in taken if self._is_good(one)]
 
     def _is_good(self, item: _Outgoing) -> bool:

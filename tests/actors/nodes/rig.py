@@ -46,7 +46,7 @@ class Line:
     silent_s: float = 0.0
     sent: list[NodeMail] = attrs.field(factory=list)
 
-    def post(self, node: str, body: bytes, *, within_s: float = math.inf) -> trio.Event:
+    def post(self, node: str, body: bytes, *, within_s: float = math.inf, bulk: bool = False) -> trio.Event:
         """Implements `actors.nodes.ports.Post`."""
         mail = decode_mail(body)
         self.sent.append(mail)

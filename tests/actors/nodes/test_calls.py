@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from actors.commands import Attach, Decide, Envelope, Interrupt, Send
-from actors.errors import MachineAway, RefusedAtHome, SessionFailed, ShuttingDown
+from actors.errors import MachineAway, SessionFailed, ShuttingDown
 from actors.nodes.calls import GIVEN_UP_S, HomeCalls
-from actors.nodes.home import STALE_S, ActRefused, SessionsAtHome
+from actors.nodes.home import STALE_S, SessionsAtHome
 from actors.nodes.mail import CommandMail, NodeMail, ReplyMail, TakenMail
 from actors.replies import Accepted, Rejected, Reply
 from storage.errors import SessionMissing, StorageUnavailable
@@ -247,24 +247,3 @@ async def test_nothing_is_sent_while_nobody_knows_who_is_there(
         with pytest.raises(StorageUnavailable, match="database"):
             await world.submit(SEND)
         assert world.out.sent == []
-
-
-async def test_an_act_is_done_once_and_its_refusal_comes_back(autojump_clock: trio.testing.MockClock) -> None:
-    async with opened() as world:
-        done: list[str] = []
-
-        async def act(session_id: str, fields: dict[str, object]) -> None:
-            await trio.lowlevel.checkpoint()
-            done.append(session_id)
-            if fields["refuse"]:
-                raise ActRefused("busy", "not now")
-
-        world.home.acts = {"remove": act}
-        world.out.alter = lambda _: 2
-        await world.calls.ask("a", "remove", "trip", {"refuse": False})
-        assert done == ["trip"]
-        with pytest.raises(RefusedAtHome, match="not now") as caught:
-            await world.calls.ask("a", "remove", "trip", {"refuse": True})
-        assert caught.value.code == "busy"
-        with pytest.raises(RefusedAtHome, match="another version"):
-            await world.calls.ask("a", "dance", "trip", {})

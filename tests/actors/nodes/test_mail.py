@@ -42,13 +42,15 @@ from actors.events.work import PlanEntry, TaskStarted
 from actors.nodes.mail import (
     AnswerMail,
     BadMail,
+    CallMail,
     ChangedMail,
     CommandMail,
     FollowingMail,
     FollowMail,
+    MoreMail,
     NodeMail,
+    PartMail,
     ReplyMail,
-    RequestMail,
     TailMail,
     TakenMail,
     decode_mail,
@@ -156,8 +158,10 @@ MAILS: list[NodeMail] = [
     FollowMail("b", "trip", over=False, devices=(DEVICE, DEVICE)),
     FollowingMail("b", ("trip", "work")),
     ChangedMail(("trip",)),
-    RequestMail("k", "b", "fork", "trip", {"after_turn": None}),
-    AnswerMail("k", "busy", "no"),
+    CallMail("k", "b", "http", {"after_turn": None}),
+    AnswerMail("k", "busy", "no", {"status": 200}, is_whole=False),
+    PartMail("k", 3, "last", b"\0\n{}\xff" * 3),
+    MoreMail("k", 4, over=True),
 ]
 
 
@@ -190,6 +194,8 @@ def test_what_is_no_mail_is_left_out(body: bytes) -> None:
         b'{"v":1,"mail":"ReplyMail","key":"k","reply":{"is":["Accepted"]}}',
         b'{"v":1,"mail":"CommandMail","key":"k"}',
         b'{"v":1,"mail":["TakenMail"],"key":"k"}',
+        b'{"v":1,"mail":"TakenMail","key":"k"}\n{}',
+        b'{"v":1,"mail":"PartMail","key":"k"}\n{}',
         b"[1]",
     ],
 )

@@ -43,13 +43,19 @@ def node_arguments(url: str, name: str) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def open_pair(
-    url: str, *, config: str = "", url_of_b: str | None = None, folder: Path | None = None
+    url: str,
+    *,
+    config: str = "",
+    url_of_b: str | None = None,
+    folder: Path | None = None,
+    arguments: tuple[str, ...] = (),
 ) -> AsyncIterator[Pair]:
     """Run nodes `a` and `b` while inside the block; afterwards nothing of them is left, and what they kept is sound.
 
     Args:
         url_of_b: another way to the same database.
         folder: an empty one with a short path, for both; by default a temporary one.
+        arguments: further options of both.
     """
     async with AsyncExitStack() as stack:
         folder = folder or stack.enter_context(short_folder())
@@ -60,7 +66,7 @@ async def open_pair(
             server = open_server(
                 place,
                 config=config,
-                arguments=node_arguments(way, name),
+                arguments=(*node_arguments(way, name), *arguments),
                 environment={"BUILDEROS_API_KEY": KEY},
             )
             servers.append(await stack.enter_async_context(server))

@@ -33,12 +33,10 @@ __all__ = ["WorkspaceRoutes", "file_answer", "path_error", "query_of", "refuse_e
 
 
 def refuse_elsewhere(deps: Deps, record: SessionRecord) -> None:
-    """Refuse what only the session's own machine can do. Raises HttpError."""
+    """Refuse a session that was moved to another machine since the request was sent here. Raises HttpError."""
     if record.owner != deps.catalog.owner:
         raise HttpError(
-            409,
-            "other_machine",
-            f"That is on the session's machine ({record.owner}). Connect to that machine.",
+            503, "machine_away", f"The session is on another machine ({record.owner}). Try again."
         )
 
 
