@@ -24,6 +24,7 @@ from bench.errors import BenchError, NotInstalled, one_line
 from bench.many.measure import measure_many
 from bench.memory.idle import measure_hubs, measure_memory
 from bench.memory.work import measure_after_work
+from bench.nodes.measure import measure_nodes
 from bench.path import measure_path
 from bench.plan import Plan
 from bench.profile.run import profile
@@ -43,6 +44,7 @@ PARTS = {
     "cold": measure_cold,
     "many": measure_many,
     "terminal": measure_terminal,
+    "nodes": measure_nodes,
 }
 
 EXIT_BROKEN = 1

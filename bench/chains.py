@@ -84,6 +84,7 @@ async def open_server(
     words: Sequence[str] = SERVER_WORDS,
     *,
     env: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """Run `builderos serve` on the data folder `data`; at the end of the block it is stopped, hubs too.
 
@@ -91,16 +92,17 @@ async def open_server(
         folder: where its stderr and its workspace lie.
         words: how Python starts it.
         env: its whole environment, and that of its agents; None is this process's own.
+        arguments: more options of `serve`.
 
     Raises:
         BenchError: it did not start.
     """
     workspace = folder / "workspace"
     workspace.mkdir(exist_ok=True)
-    arguments = ["serve", "--port", "0", "--data", str(data), "--workspace", str(workspace)]
+    options = ["serve", "--port", "0", "--data", str(data), "--workspace", str(workspace), *arguments]
     began = time.monotonic()
     # SIGINT, not SIGTERM: it ends the hubs too.
-    async with open_child("the server", [*words, *arguments], folder, stop=signal.SIGINT, env=env) as child:
+    async with open_child("the server", [*words, *options], folder, stop=signal.SIGINT, env=env) as child:
         port = await _listening_port(child)
         boot_s = time.monotonic() - began
         key = (data / "api-key").read_text().strip()

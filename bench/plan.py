@@ -30,6 +30,8 @@ class Plan:
         typing_s: from `warm` to the message: a short sentence on a phone takes longer.
         history: messages of the conversation that the terminal client shows.
         idle_s: the terminal client rests so long.
+        appends_s: how long durable appends are counted.
+        failovers: databases that fail, one after the other.
         rest_s: after a long answer, until what the server gives back has been given back.
         run_limit_s: each single run is given up after this.
     """
@@ -52,6 +54,8 @@ class Plan:
     typing_s: float = 1.5
     history: int = 10_000
     idle_s: float = 20.0
+    appends_s: float = 2.0
+    failovers: int = 3
     rest_s: float = 5.0
     run_limit_s: float = 60.0
 
@@ -74,5 +78,7 @@ class Plan:
             typing_s=0.1,
             history=400,
             idle_s=0.5,
+            appends_s=0.3,
+            failovers=1,
             rest_s=0.1,
         )

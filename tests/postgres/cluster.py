@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import attrs
 import psutil
 import psycopg
 
-__all__ = ["Cluster", "run_cluster", "temporary_cluster"]
+__all__ = ["Cluster", "find_program", "free_port", "owner", "run_cluster", "temporary_cluster"]
 
 START_S = 30.0
 ROLE = "plain"
@@ -34,20 +34,30 @@ _SETTINGS = {
 }
 
 
+def find_program(name: str) -> str | None:
+    """Return a program of PostgreSQL's: beside `postgres` of the PATH, or of the newest version that Debian installed.
+
+    Debian's own programs in the PATH are a script that goes by the name that it was called with.
+    """
+    versions = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    found = shutil.which("postgres") or next((str(one) for one in sorted(versions, reverse=True)), None)
+    program = None if found is None else Path(os.path.realpath(found)).with_name(name)
+    return None if program is None or not program.is_file() else str(program)
+
+
 def _program(name: str) -> str:
-    """Return a program of PostgreSQL's: of the PATH, else of the newest version that Debian installed."""
-    versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
-    found = shutil.which(name) or next((str(one) for one in sorted(versions, reverse=True)), None)
+    found = find_program(name)
     assert found is not None, f"{name} is missing: on Debian and Ubuntu, apt install postgresql"
-    return os.path.realpath(found)
+    return found
 
 
 @attrs.define(eq=False)
 class Cluster:
-    """A server and its data."""
+    """A server and its data. `settings`: those that it has beside the tests' own."""
 
     folder: Path
     port: int
+    settings: Mapping[str, str] = attrs.field(factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _made: int = 0
 
@@ -71,11 +81,16 @@ class Cluster:
 
     def start(self) -> None:
         """Start the server, and wait until it answers."""
-        given = {**_SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        given = {
+            **_SETTINGS,
+            **self.settings,
+            "port": str(self.port),
+            "unix_socket_directories": str(self.folder),
+        }
         settings = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             command = [_program("postgres"), "-D", str(self.folder / "data"), *settings]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **_owner())
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **owner())
         for _ in range(int(START_S / 0.05)):
             try:
                 with self.connected():
@@ -105,27 +120,32 @@ class Cluster:
         self._process = None
 
 
-def _owner() -> dict[str, Any]:
-    """Return whom PostgreSQL runs as: it refuses root."""
+def owner() -> dict[str, Any]:
+    """Return whom PostgreSQL's programs run as, for `subprocess`: it refuses root."""
     if os.getuid() != 0:
         return {}
     user = pwd.getpwnam("postgres")
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 @contextmanager
-def run_cluster(folder: Path) -> Iterator[Cluster]:
-    """Make and run a server in an empty folder; it takes about a second."""
+def run_cluster(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Cluster]:
+    """Make and run a server in an empty folder; it takes about a second. `settings`: beside the tests' own."""
     if os.getuid() == 0:
         user = pwd.getpwnam("postgres")
         os.chown(folder, user.pw_uid, user.pw_gid)
     command = [_program("initdb"), "-D", str(folder / "data"), "-U", "bos", "-A", "trust", "-E", "UTF8"]
-    options: dict[str, Any] = {**_owner(), "cwd": folder, "check": True, "stdout": subprocess.DEVNULL}
+    options: dict[str, Any] = {**owner(), "cwd": folder, "check": True, "stdout": subprocess.DEVNULL}
     subprocess.run([*command, "--locale=C.UTF-8", "--no-sync"], **options)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    cluster = Cluster(folder, port)
+    cluster = Cluster(folder, free_port(), settings or {})
     cluster.start()
     with cluster.connected() as connection:
         connection.execute(f"CREATE ROLE {ROLE} LOGIN")
