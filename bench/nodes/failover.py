@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -81,7 +82,7 @@ async def _fail_over(folder: Path, postgres: Postgres) -> _Silence:
             for event in begun:
                 await event.wait()
             ended_us = now_us()
-            await trio.to_thread.run_sync(both.primary.kill)
+            await trio.to_thread.run_sync(both.primary.stop, signal.SIGQUIT)
             await trio.to_thread.run_sync(both.promote)
             promoted_us = now_us()
         return _Silence(

@@ -19,7 +19,10 @@ _LOOK_S = 0.02
 
 @contextmanager
 def run_standby(primary: Cluster, folder: Path) -> Iterator[Cluster]:
-    """Run a standby in an empty folder. From then on the primary acknowledges only what both have."""
+    """Run a standby in an empty folder. From then on the primary acknowledges only what both have.
+
+    Promoted, it waits for no standby of its own: the primary's wish for one is younger than the copy.
+    """
     program = find_program("pg_basebackup")
     assert program is not None, "pg_basebackup is missing: on Debian and Ubuntu, apt install postgresql"
     if user := owner():
@@ -42,8 +45,6 @@ def promote(standby: Cluster) -> None:
     """Let a standby take the place of its primary, which has ended. Return when it takes writes."""
     with standby.connected() as connection:
         connection.execute("SELECT pg_promote(wait => true)")
-        connection.execute("ALTER SYSTEM RESET synchronous_standby_names")  # it came with the copy, if at all
-        connection.execute("SELECT pg_reload_conf()")
 
 
 def url_of_both(primary: Cluster, standby: Cluster, database: str) -> str:
