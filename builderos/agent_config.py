@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import attrs
 
-from builderos.config_values import not_empty, positive
+from builderos.config_values import at_most, not_empty, positive
 
 __all__ = [
     "KINDS",
@@ -50,9 +50,7 @@ class ClaudeAgent:
     model: str | None = None
     cli_path: str | None = None
     silence_s: float = attrs.field(default=SILENCE_S, validator=positive)
-    start_s: float = attrs.field(
-        default=START_S, validator=[positive, attrs.validators.le(MAX_CLAUDE_START_S)]
-    )
+    start_s: float = attrs.field(default=START_S, validator=[positive, at_most(MAX_CLAUDE_START_S)])
     delegate: bool = True
     checkpoints: bool = True
     allow_bypass: bool = False

@@ -29,11 +29,10 @@ from builderos.agent_config import (
 from builderos.config_values import (
     OutOfRangeError,
     absolute,
-    absolute_or_none,
     at_most,
     networks,
     positive,
-    positive_or_none,
+    roots,
 )
 from builderos.push_config import parse_push
 from storage.node_records import NODE_NAME, is_node_name
@@ -169,7 +168,9 @@ class Config:
     app: App = attrs.field(factory=App)
     database: DatabaseSettings = attrs.field(factory=DatabaseSettings)
     system: System = attrs.field(factory=System)
-    workspace_roots: tuple[str, ...] | None = attrs.field(default=None, validator=absolute_or_none)
+    workspace_roots: tuple[str, ...] | None = attrs.field(
+        default=None, validator=attrs.validators.optional(roots)
+    )
     heartbeat_s: float = attrs.field(default=15.0, validator=positive)
     max_connections: int = attrs.field(default=10_000, validator=positive)
     max_sessions: int = attrs.field(default=100_000, validator=positive)
@@ -184,7 +185,7 @@ class Config:
     permission_timeout_s: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(positive)
     )
-    retention_days: float | None = attrs.field(default=None, validator=positive_or_none)
+    retention_days: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
     checkpoints: bool = True
     checkpoint_days: float = attrs.field(default=30.0, validator=positive)
     push: PushSettings = attrs.field(factory=PushSettings)

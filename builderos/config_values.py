@@ -1,4 +1,7 @@
-"""Checks the values of a config beyond their types."""
+"""Checks the values of a config beyond their types.
+
+attrs has such validators too, but their errors do not say which attribute is wrong; a person has to know the key.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,11 @@ from transport.access.proxies import Proxies
 __all__ = [
     "OutOfRangeError",
     "absolute",
-    "absolute_or_none",
     "at_most",
     "networks",
     "not_empty",
     "positive",
-    "positive_or_none",
+    "roots",
 ]
 
 
@@ -36,17 +38,12 @@ def positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
         raise OutOfRangeError(attribute.name, f"must be over 0, not {value!r}")
 
 
-def at_most(limit: int) -> Callable[[object, attrs.Attribute[Any], int], None]:
-    def check(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
+def at_most(limit: float) -> Callable[[object, attrs.Attribute[Any], float], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
         if not 0 <= value <= limit:
-            raise OutOfRangeError(attribute.name, f"must be from 0 to {limit}, not {value!r}")
+            raise OutOfRangeError(attribute.name, f"must be from 0 to {limit:g}, not {value!r}")
 
     return check
-
-
-def positive_or_none(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None:
-        positive(_, attribute, value)
 
 
 def not_empty(_: object, attribute: attrs.Attribute[Any], value: str | tuple[str, ...]) -> None:
@@ -67,11 +64,8 @@ def networks(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...])
         raise OutOfRangeError(attribute.name, f"must be addresses or networks: {error}") from error
 
 
-def absolute_or_none(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...] | None) -> None:
-    if value is None:
-        return
-    if not value:
-        raise OutOfRangeError(attribute.name, "must not be empty")
+def roots(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    not_empty(_, attribute, value)
     for folder in value:
         if "\0" in folder or not os.path.isabs(os.path.expanduser(folder)):
             raise OutOfRangeError(attribute.name, f"must be absolute paths, not {folder!r}")

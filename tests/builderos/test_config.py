@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builderos.agent_config import KINDS
 from builderos.config import (
     BridgeHubAgent,
     ClaudeAgent,
@@ -78,6 +80,7 @@ def test_an_agent_that_asks_nobody_is_warned_of() -> None:
         ("[agents.claude]\nmode = 'x'", "agents.claude.mode"),
         ("[agents.claude]\npermission_mode = 'yolo'", "agents.claude.permission_mode"),
         ("[agents.claude]\npermission_mode = []", "agents.claude.permission_mode"),
+        ("[agents.claude]\nstart_s = 56", "agents.claude.start_s"),
         ("[agents.codex]\nsandbox = true", "agents.codex.sandbox"),
         ("[agents.echo]\nenv = { A = 1 }", "agents.echo.env"),
         ('[agents.echo]\nenv = { "A=B" = "x" }', "agents.echo.env.A=B"),
@@ -119,6 +122,21 @@ def test_a_wrong_value_is_named_in_one_line(text: str, key: str) -> None:
     assert caught.value.key == key
     assert str(caught.value).startswith(f"{key}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1e300])
+def test_a_number_of_an_agent_is_in_its_range_or_named(kind: str, value: float) -> None:
+    needed = {"kind": kind, "command": ["a"], "direction": "d"}
+    known = {field.name: field for field in attrs.fields(KINDS[kind])}
+    table = {name: word for name, word in needed.items() if name in (*known, "kind")}
+    for name in [name for name, field in known.items() if field.type in (float, "float")]:
+        refused = f"agents.a.{name}"
+        try:
+            parse_agents({"a": {**table, name: value}})
+        except ConfigError as error:
+            refused = error.key
+        assert refused == f"agents.a.{name}"
 
 
 def test_the_sleep_command() -> None:
