@@ -46,6 +46,7 @@ from bridgehub.agents.errors import (
 )
 from bridgehub.delegation.mcp import acp_servers, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
+from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.events import AgentOffered, Noticed, TurnDone, TurnFailed
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 from bridgehub.protocol.messages import Prompt, Steer
@@ -176,7 +177,7 @@ class AcpDriver:
         except* PromptNotTaken:
             await self.aclose()
         except* CodexError as group:
-            end = self._failed(prompt.turn_id, _first(group))
+            end = self._failed(prompt.turn_id, unwrap(group))
         return end
 
     async def _run(self, prompt: Prompt, sink: Sink) -> TurnEnd:
@@ -328,10 +329,3 @@ def _offer(told: Fields, greeting: Greeting, defaults: Any) -> AcpOffer:
     offer.read_session(told)
     offer.note_defaults(defaults if isinstance(defaults, dict) else None)
     return offer
-
-
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
