@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import apsw
 
 from builderos.agent_checks import Finding
 from builderos.ids import wall_clock_ms
-from storage.sqlite.connection import BUSY_TIMEOUT_MS
+from storage.read_only import count_channels
 from transport.push.notifier import has_packages
 from transport.push.settings import PushSettings
 
 __all__ = ["push_lines"]
 
 Line = tuple[bool, str, str, str]
-
-_CHANNELS = "SELECT kind, state, count(*) FROM channel GROUP BY kind, state ORDER BY kind, state"
-_LAST = "SELECT max(shown_at_ms) FROM delivery"
-_PLAIN_ORIGINS = "SELECT count(*) FROM channel WHERE origin LIKE 'http://%'"
 
 
 def push_lines(database: Path, settings: PushSettings) -> Iterable[Finding]:
@@ -34,11 +27,11 @@ def _lines(database: Path, settings: PushSettings) -> Iterable[Line]:
     if not has_packages():
         yield False, "notifications", "the extra `push` is not installed", "make install"
         return
-    found = _read(database)
+    found = count_channels(database)
     if found is None:
         yield True, "notifications", "possible over HTTPS; no device has turned them on yet", ""
         return
-    channels, shown_ms, plain = found
+    channels, shown_ms, plain = found.channels, found.shown_at_ms, found.plain_count
     if not channels:
         fix = "open the page over HTTPS, then Settings, Turn on notifications"
         yield False, "notifications", "no device has turned them on", fix
@@ -73,24 +66,3 @@ def _ago(shown_ms: int | None) -> str:
         return "no device has reported a card yet"
     hours = (wall_clock_ms() - shown_ms) / 3_600_000
     return f"the last card {hours:.1f} hours ago"
-
-
-def _read(database: Path) -> tuple[list[Any], int | None, int] | None:
-    """Return channels, the last card and plain origins; None if the database has none of it. Only reads."""
-    if not database.exists():
-        return None
-    try:
-        connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.Error:
-        return None
-    try:
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        return (
-            connection.execute(_CHANNELS).fetchall(),
-            connection.execute(_LAST).get,
-            connection.execute(_PLAIN_ORIGINS).get,
-        )
-    except apsw.Error:
-        return None  # damaged, or of an earlier version: other lines say so
-    finally:
-        connection.close()

@@ -35,7 +35,7 @@ from storage.tables.sessions import SqliteCatalog
 from storage.tables.survey import Survey
 from storage.tables.uploads import UploadTable
 
-__all__ = ["Reading", "count_sessions", "open_folder", "open_reading"]
+__all__ = ["ChannelCounts", "Reading", "count_channels", "count_sessions", "open_folder", "open_reading"]
 
 
 @attrs.frozen(eq=False)
@@ -155,3 +155,42 @@ def count_sessions(path: Path) -> int:
     if found != "ok":
         raise StorageCorrupt(f"{path}: {found}")
     return int(count)
+
+
+@attrs.frozen
+class ChannelCounts:
+    """The channels of notifications, counted.
+
+    Attributes:
+        channels: kind and state of channels, and how many have both.
+        shown_at_ms: when a device last reported a card; None if none did.
+        plain_count: those that were made on a page without HTTPS.
+    """
+
+    channels: list[tuple[str, str, int]]
+    shown_at_ms: int | None
+    plain_count: int
+
+
+def count_channels(path: Path) -> ChannelCounts | None:
+    """Return the channels of a database, opened as by `count_sessions`. None if it is missing, damaged or older. Blocks."""
+    if not path.exists():
+        return None
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    except apsw.Error:
+        return None
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        channels = connection.execute(
+            "SELECT kind, state, count(*) FROM channel GROUP BY kind, state ORDER BY kind, state"
+        )
+        return ChannelCounts(
+            [(str(kind), str(state), int(count)) for kind, state, count in channels],
+            connection.execute("SELECT max(shown_at_ms) FROM delivery").get,
+            connection.execute("SELECT count(*) FROM channel WHERE origin LIKE 'http://%'").get,
+        )
+    except apsw.Error:
+        return None
+    finally:
+        connection.close()

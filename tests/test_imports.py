@@ -107,6 +107,9 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
 SHARED_BY_COMMANDS = ("builderos.commands.verify",)
 """Modules of `builderos/commands` that no command owns; a command imports no other command."""
 
+DATABASES = frozenset({"apsw", "psycopg", "sqlite3"})
+"""Packages of databases; only `storage` has SQL."""
+
 PURE_FILES = (
     "actors/session/ack_pacer.py",
     "actors/events/codec.py",
@@ -294,6 +297,12 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", modules(*ALLOWED), ids=name_of)
 def test_folders_inside_keep_their_walls(path: Path) -> None:
     assert forbidden_neighbours(path.read_text(), package_of(path)) == []
+
+
+@pytest.mark.parametrize("path", modules(*(set(ALLOWED) - {"storage"})), ids=name_of)
+def test_only_storage_speaks_to_databases(path: Path) -> None:
+    found = {name.partition(".")[0] for _, name in imported_names(path.read_text(), package_of(path))}
+    assert found & DATABASES == set()
 
 
 def test_every_wall_names_what_is_there() -> None:
