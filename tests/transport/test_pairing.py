@@ -13,7 +13,7 @@ import trio
 from storage.tables.pairings import PAIRING_MS
 from tests.storage.stores import opened
 from tests.transport.client import LIMIT_S
-from tests.transport.test_more_http import World, error, open_world
+from tests.transport.http.calls import World, error, open_world
 from transport.access import attempts
 from transport.http.routes.devices import MAX_DEVICES
 from transport.v3.events import timestamp

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.transport.client import LIMIT_S, open_server
-from tests.transport.test_more_http import open_world
+from tests.transport.http.calls import open_world
 from transport.access import attempts
 from transport.access.attempts import REFILL_S, SIGN_IN_TRIES, SignInThrottle
 from transport.access.proxies import LOOPBACK, Proxies
