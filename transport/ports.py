@@ -213,8 +213,6 @@ class Deps:
 
     Attributes:
         aliases: replaces the ids of the iOS app.
-        uploads: None if uploads are disabled; attachments are then rejected.
-        renderer: None if nothing renders; `format=html` is then refused.
         app: None if the iOS app is not served; its upgrades then get 503.
         services: the services of the HTTP routes; None if they are not served.
         tries: the limit of sign-in attempts.
@@ -235,8 +233,8 @@ class Deps:
     aliases: Aliases
     attention: Attention
     trail: AuditTrail
-    uploads: Uploads | None = None
-    renderer: Renders | None = None
+    uploads: Uploads
+    renderer: Renders
     app: AppPorts | None = None
     services: HttpServices | None = None
     on_taken: Callable[[str, int], None] = _ignore

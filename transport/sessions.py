@@ -135,7 +135,7 @@ async def find_or_create(
 
 
 async def attachments_of(
-    uploads: Uploads | None, session_id: str, urls: Sequence[str]
+    uploads: Uploads, session_id: str, urls: Sequence[str]
 ) -> tuple[Attachment, ...] | None:
     """Return the files that a message names, and record that its session has them; None if one is not an upload.
 
@@ -146,8 +146,6 @@ async def attachments_of(
     """
     if not urls:
         return ()
-    if uploads is None:
-        return None
     found: list[Attachment] = []
     for url in urls:
         file = await uploads.find(url)

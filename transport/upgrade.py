@@ -72,7 +72,7 @@ class WebSocketUpgrade:
     waiting: Places = attrs.field(init=False)
     waiting_app: Places = attrs.field(init=False)
     heartbeat: Heartbeat = attrs.field(init=False)
-    renderings: Renderings | None = attrs.field(init=False)
+    renderings: Renderings = attrs.field(init=False)
     proxies: Proxies = attrs.field(init=False)
     _app: AppShared | None = None
     _open: dict[DeviceConnection, str | None] = attrs.field(factory=dict)
@@ -83,8 +83,8 @@ class WebSocketUpgrade:
         self.waiting_app = Places(min(self.config.app_max_waiting, self.config.places))
         self.heartbeat = Heartbeat(self.config.heartbeat_s)
         self.proxies = Proxies.named(self.config.trusted_proxies)
-        renderer, deps = self.deps.renderer, self.deps
-        self.renderings = None if renderer is None else Renderings(renderer, deps.journal, deps.clock)
+        deps = self.deps
+        self.renderings = Renderings(deps.renderer, deps.journal, deps.clock)
 
     def counts(self) -> dict[str, int]:
         """Return the open connections of each old path."""
@@ -157,8 +157,7 @@ class WebSocketUpgrade:
         """Run the tasks that serve all WebSockets, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.heartbeat.run)
-            if self.renderings is not None:
-                nursery.start_soon(self.renderings.run)
+            nursery.start_soon(self.renderings.run)
 
     async def _serve(
         self, stream: FrameStream, upgrade: Upgrade, place: GuestPlace | None, make: _MakeConnection

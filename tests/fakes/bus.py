@@ -14,7 +14,7 @@ import attrs
 from actors.commands import Attach, Close, Envelope, Send
 from actors.events.codec import decode_settings, encode_entry
 from actors.events.committed import TURN_ENDS, Committed, Event
-from actors.events.conversation import Delivery, TurnStarted, UserMessage
+from actors.events.conversation import Attachment, Delivery, TurnStarted, UserMessage
 from actors.events.permissions import PermissionRequested
 from actors.replies import Accepted, Closed, SessionView
 from actors.tail import Listener, Tail
@@ -28,8 +28,9 @@ from transport.access.audit_trail import AuditTrail
 from transport.delays import DeviceDelays
 from transport.ports import Deps
 from transport.push.attention import Attention
+from transport.rendering.protocol import Block
 
-__all__ = ["ALIASES", "FakeAuditLog", "FakeServer", "FakeSession", "accept"]
+__all__ = ["ALIASES", "FakeAuditLog", "FakeServer", "FakeSession", "NoRenderer", "NoUploads", "accept"]
 
 START_MS = 1_700_000_000_000
 
@@ -108,6 +109,26 @@ class FakeAuditLog:
         """Implements `AuditLog`."""
 
 
+class NoUploads:
+    """Has no file."""
+
+    async def find(self, url: str) -> Attachment | None:
+        """Implements `Uploads`."""
+        return None
+
+    async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
+        """Implements `Uploads`."""
+        return not files
+
+
+class NoRenderer:
+    """Renders nothing: every text is to be shown as it is."""
+
+    async def render(self, blocks: Sequence[Block]) -> str | None:
+        """Implements `Renders`."""
+        return None
+
+
 OnCommand = Callable[[FakeSession, Envelope], None]
 
 
@@ -140,6 +161,8 @@ class FakeServer(MemoryStore):
             clock=lambda: self.now_ms,
             aliases=ALIASES,
             attention=self.attention,
+            uploads=NoUploads(),
+            renderer=NoRenderer(),
             trail=AuditTrail(FakeAuditLog(), lambda: self.now_ms),
             delays=self.delays,
         )

@@ -16,7 +16,7 @@ from bridgehub.protocol.hub_spec import HubSpec
 from storage.aliases import Aliases
 from storage.errors import StorageUnavailable
 from storage.records import SessionRecord
-from tests.fakes.bus import FakeAuditLog
+from tests.fakes.bus import FakeAuditLog, NoRenderer, NoUploads
 from tests.fakes.devices import FakeDevices
 from tests.simulation.chaos import Chaos
 from tests.simulation.hubs import HubHandle, Machine
@@ -30,6 +30,7 @@ from transport.ports import Deps
 from transport.push.attention import Attention
 from transport.streams import FrameStream
 from transport.v3.connection import ConnectionV3
+from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
 from transport.websocket.heartbeat import Heartbeat
 
@@ -189,6 +190,8 @@ class SimServer:
             clock=self.chaos.now_ms,
             aliases=Aliases(b"simulated"),
             attention=Attention(self.chaos.now_ms),
+            uploads=NoUploads(),
+            renderer=NoRenderer(),
             trail=AuditTrail(FakeAuditLog(), self.chaos.now_ms),
         )
         async with trio.open_nursery() as self._nursery:
@@ -246,6 +249,7 @@ class SimServer:
             sign_in=sign_in,
             on_signed_in=lambda: None,
             heartbeat=self._heartbeat,
+            renderings=Renderings(self._deps.renderer, self._journal, self.chaos.now_ms),
         )
         async with trio.open_nursery() as nursery:
             self._connections[connection] = None

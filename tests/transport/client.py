@@ -140,7 +140,8 @@ async def open_server(
     deps = fakes.deps()
     if services is not None:
         deps = attrs.evolve(deps, services=services, uploads=services.uploads)
-    deps = attrs.evolve(deps, renderer=renderer)
+    if renderer is not None:
+        deps = attrs.evolve(deps, renderer=renderer)
     with trio.fail_after(6 * LIMIT_S):
         async with trio.open_nursery() as nursery:
             made = TransportConfig(port=0, **config)

@@ -38,7 +38,7 @@ class Attaching:
 
     Attributes:
         earlier: the attachment that it replaces; closed once nothing can fail any more.
-        renderings: turns finished answers into HTML; None if that is disabled.
+        renderings: turns finished answers into HTML.
     """
 
     config: TransportConfig
@@ -47,7 +47,7 @@ class Attaching:
     connection: AttachedConnection
     frame: AttachFrame
     earlier: DeviceAttachment | None
-    renderings: Renderings | None = None
+    renderings: Renderings
 
     async def run(self) -> tuple[DeviceAttachment, list[bytes], EventBatch]:
         """Return the attachment, the texts of `attached` and the frames that go with it, and the first batch of events.
@@ -119,14 +119,14 @@ class Attaching:
         return texts, first
 
     def _rendered(self) -> RenderedFeed | None:
-        if self.renderings is None or not self.frame.html:
+        if not self.frame.html:
             return None
         return RenderedFeed(self.frame.session_id, self.connection.writer, self.renderings)
 
     def _note_bypass(self, view: SessionView) -> None:
         """Note in the audit that a session was made with a mode in which its agent asks nobody."""
         mode = view.settings.permission_mode
-        if mode is not None and view.offer.kind_of(mode) == "bypass" and self.deps.trail is not None:
+        if mode is not None and view.offer.kind_of(mode) == "bypass":
             by, session_id = self.device.id, self.frame.session_id
             self.deps.trail.note(
                 Act(

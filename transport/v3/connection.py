@@ -29,11 +29,11 @@ class ConnectionV3(DeviceConnection):
     """One connection of version 3.
 
     Attributes:
-        renderings: turns finished answers into HTML; None if that is disabled.
+        renderings: turns finished answers into HTML.
     """
 
     heartbeat: Heartbeat
-    renderings: Renderings | None = None
+    renderings: Renderings
     _conversation: DeviceConversation | None = None
 
     async def converse(self, nursery: trio.Nursery) -> None:

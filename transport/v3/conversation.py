@@ -56,7 +56,7 @@ class DeviceConversation:
     config: TransportConfig
     deps: Deps
     device: Device
-    renderings: Renderings | None = None
+    renderings: Renderings
     _attachments: dict[str, DeviceAttachment] = attrs.field(factory=dict)
     _watching: AbstractContextManager[None] | None = None
     _watches_all: bool = False

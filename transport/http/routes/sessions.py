@@ -90,8 +90,6 @@ class SessionRoutes:
     async def messages(self, request: Request, _: Device) -> Response:
         """Return the messages, ascending: those after a place, or the last ones before one."""
         html = request.query_params.get("format") == "html"
-        if html and self.deps.renderer is None:
-            raise HttpError(400, "bad_request", "This server does not render HTML.")
         record = await self._record(request)
         limit = limit_of(request, ROWS_LIMIT)
         before, after = number_of(request, "before_seq"), number_of(request, "after_seq")
@@ -173,7 +171,7 @@ class SessionRoutes:
         ids = [item.event.message_id for item in page if isinstance(item.event, UserMessage)]
         known = await self.deps.journal.find_commands(session_id, ids) if ids else {}
         made = entries(page, {name: command.state for name, command in known.items()}, answers.by_turn)
-        if html and self.deps.renderer is not None:
+        if html:
             await _add_html(self.deps.renderer, made, answers)
         return made
 

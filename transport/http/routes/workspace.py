@@ -180,8 +180,7 @@ class WorkspaceRoutes:
         return found
 
     def _count(self, request: Request, device: Device) -> None:
-        if self.deps.trail is not None:
-            self.deps.trail.signed_in(device.id, request.scope["client"][0], "files_read")
+        self.deps.trail.signed_in(device.id, request.scope["client"][0], "files_read")
 
     async def _thread(self, call: Callable[..., Any], *arguments: Any) -> Any:
         return await trio.to_thread.run_sync(partial(call, *arguments), limiter=self.work.threads)
@@ -192,9 +191,7 @@ async def file_answer(deps: Deps, path: str, opened: OpenFile) -> Response:
     if opened.text is None:
         return _Download(path, opened)
     language = language_of(path)
-    html = None
-    if deps.renderer is not None and opened.text:
-        html = await deps.renderer.render([("", _fenced(opened.text, language))])
+    html = await deps.renderer.render([("", _fenced(opened.text, language))]) if opened.text else None
     return JsonAnswer({"content": opened.text, "language": language, "html": html})
 
 
