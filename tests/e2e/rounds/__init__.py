@@ -1,0 +1,1 @@
+"""Random acts at the desk and on a phone, with the real programs: `desk_interleave` runs them."""
