@@ -190,9 +190,14 @@ class Renew:
 
 @attrs.frozen
 class Warm:
-    """Somebody is about to write: have the hub and the agent's program ready."""
+    """Somebody is about to write: have the hub and the agent's program ready.
+
+    `joins`: a terminal is about to join the program. It is needed for certain, so no limit counts of what may be started
+    for nothing, and there is an answer: `Closed`.
+    """
 
     name: ClassVar[str] = "warm"
+    joins: bool = False
 
 
 @attrs.frozen

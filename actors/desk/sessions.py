@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import attrs
 import orjson
 import trio
 
-from actors.commands import Author, Envelope, GiveBack, Organize, Warm
+from actors.commands import Author, Envelope, GiveBack, Organize
+from actors.desk.joining import POLL_S, Joining, shown_where
 from actors.desk.opening import Opening, desk_session_id
 from actors.errors import ActorError, SessionBusy
 from actors.replies import Closed, Reply
 from actors.supervisor import Supervisor
 from bridgehub.desk.programs import Desk, Listed
 from bridgehub.desk.records import DESK, NoSuchSession
-from bridgehub.protocol.folder import codex_socket_of
 from storage.errors import SessionMissing
 from storage.records import SessionRecord
 
@@ -32,12 +30,6 @@ PLACES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME")
 
 GONE_S = 15.0
 """How long a hub may take to end before its session is given to a terminal."""
-
-SHARED_S = 8.0
-"""How long a hub's program may take to start, before the session is given to a terminal alone."""
-
-GONE_POLL_S = 0.05
-"""How often to look for its end: it sends no event."""
 
 
 @attrs.frozen
@@ -166,17 +158,7 @@ class DeskList:
         native_id = await trio.to_thread.run_sync(self._native, record)
         if native_id == deps.spec_for(record, "").agent_session_id or shown_where(record) is not None:
             return ""
-        with trio.move_on_after(SHARED_S):
-            await self.supervisor.submit(session_id, Envelope(Warm(), author, _ignore))
-            while True:
-                found = await deps.catalog.get(session_id)
-                hub_id = None if found is None or found.summary is None else found.summary.hub_id
-                hub = None if hub_id is None else await deps.hubs.find(hub_id)
-                path = None if hub is None or not hub.alive else codex_socket_of(Path(hub.socket))
-                if path is not None and await trio.to_thread.run_sync(path.is_socket):
-                    return os.fspath(path)
-                await trio.sleep(GONE_POLL_S)
-        return ""
+        return await Joining(self.supervisor, session_id, author).wait()
 
     async def _end_hub(self, session_id: str, author: Author) -> SessionRecord:
         """End a session's hub and wait until its program is gone; return the session.
@@ -201,7 +183,7 @@ class DeskList:
                 found = await self.supervisor.deps.hubs.find(hub_id)
                 if found is None or not found.alive:
                     break
-                await trio.sleep(GONE_POLL_S)
+                await trio.sleep(POLL_S)
             record = await catalog.get(session_id)
             if record is not None and any(isinstance(one, Closed) for one in replies):
                 return record
@@ -224,12 +206,6 @@ class DeskList:
         if record.session_id == desk_session_id(record.agent_type, record.session_id[-36:]):
             return record.session_id[-36:]
         return self.supervisor.deps.spec_for(record, "").agent_session_id if not kept.get("renewals") else ""
-
-
-def shown_where(record: SessionRecord) -> object:
-    """Return what program has a session open, as it was last seen; None if none has."""
-    shown = record.summary.shown if record.summary is not None else None
-    return None if shown is None else orjson.loads(shown).get("where")
 
 
 def _ignore(_: Reply) -> None:

@@ -51,7 +51,7 @@ class MailReader:
                     given += [FromHub(one.hub_id, reported) for reported in one.events]
                 case Envelope():
                     command = one.command
-                    if isinstance(command, Warm) and not await self._may_warm():
+                    if isinstance(command, Warm) and not await self._may_warm(command):
                         continue
                     if looks and isinstance(command, BRINGS_PROMPT):
                         given += looks
@@ -76,9 +76,10 @@ class MailReader:
             return []
         return await desk.look()
 
-    async def _may_warm(self) -> bool:
-        starts = self.state.hub_id is None
-        if self.state.turn is not None or not await self.deps.warming.may(self.session_id, starts=starts):
-            return False
+    async def _may_warm(self, wanted: Warm) -> bool:
+        if not wanted.joins:
+            starts = self.state.hub_id is None
+            if self.state.turn is not None or not await self.deps.warming.may(self.session_id, starts=starts):
+                return False
         self.timers.idle_since = trio.current_time()
         return True

@@ -148,6 +148,7 @@ class SessionState:
         hub_is_old: whether that hub takes no settings; not kept.
         takes_warm_up: whether it starts its agent's program when asked to; not kept.
         is_warmed: whether the hub was started before a message, and had none yet; not kept.
+        is_awaited: whether it was started for a terminal, and has not heard of that yet; not kept.
         configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
         snapshot_kept: whether storage has a snapshot of this session.
@@ -191,6 +192,7 @@ class SessionState:
     hub_is_old: bool = False
     takes_warm_up: bool = False
     is_warmed: bool = False
+    is_awaited: bool = False
     configured: list[int] = attrs.field(factory=list)
     hub_id: str | None = None
     hub_seq: int = 0

@@ -24,6 +24,7 @@ __all__ = [
     "JOIN_S",
     "AgentDriver",
     "BeganAtDesk",
+    "Joinable",
     "SelfStarter",
     "Sink",
     "Tell",
@@ -163,6 +164,15 @@ class SelfStarter(Protocol):
         Raises:
             Exception: the agent could not be asked. The task counts as ended all the same.
         """
+        ...
+
+
+@runtime_checkable
+class Joinable(Protocol):
+    """Additional method of a driver whose program a terminal can join."""
+
+    def expect_terminal(self) -> None:
+        """Keep the program that runs for a while: a terminal is about to join it."""
         ...
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +24,11 @@ __all__ = [
     "SOCKET_NAME",
     "SPOOL_NAME",
     "HubPid",
+    "can_join",
     "codex_socket_of",
     "is_hub_id",
     "read_pid_file",
+    "refuse_joining",
     "write_pid_file",
 ]
 
@@ -35,6 +40,9 @@ LEFT_NAME = "left"
 
 MAX_SOCKET_PATH_BYTES = 100
 """Bytes of a socket's path: `sun_path` holds 104 on macOS and 108 on Linux, with its end mark."""
+
+CONNECT_S = 1.0
+"""How long a program may take to accept a connection, seconds; a full list of those that wait is tried again."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _MAX_PID_FILE_BYTES = 4096
@@ -59,6 +67,27 @@ def codex_socket_of(hub_socket: Path) -> Path | None:
     """Return where a hub's Codex listens, beside the hub's own socket; None if that path is too long."""
     path = hub_socket.with_name(f"{hub_socket.name}x")
     return path if len(os.fsencode(path)) < MAX_SOCKET_PATH_BYTES else None
+
+
+def refuse_joining(path: str | os.PathLike[str]) -> None:
+    """Write down that the hub's Codex cannot be joined at `path`: it runs on pipes, or could not be started."""
+    with suppress(OSError):  # then it shows when nobody waits for it any longer
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+
+
+def can_join(path: Path) -> bool | None:
+    """Return whether a program listens at `path`; None if it is not known yet: it may be starting. Blocks."""
+    try:
+        if stat.S_ISREG(path.stat().st_mode):
+            return False  # see `refuse_joining`
+        with socket.socket(socket.AF_UNIX) as tried:
+            tried.settimeout(CONNECT_S)
+            tried.connect(os.fspath(path))
+    except OSError:
+        return None
+    return True
 
 
 def write_pid_file(folder: Path, record: HubPid) -> None:

@@ -157,10 +157,12 @@ class WarmUp:
     Attributes:
         taken_before: how many user messages agents of this session have consumed.
         setup: the session's settings.
+        joins: whether a terminal is about to join the program. One that runs then stays as it is.
     """
 
     taken_before: int
     setup: Setup
+    joins: bool = False
 
 
 @attrs.frozen

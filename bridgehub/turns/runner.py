@@ -24,7 +24,7 @@ from functools import partial
 import attrs
 import trio
 
-from bridgehub.agents.base import AgentDriver, BeganAtDesk, SelfStarter, TurnEnd
+from bridgehub.agents.base import AgentDriver, BeganAtDesk, Joinable, SelfStarter, TurnEnd
 from bridgehub.agents.registry import AgentMissing
 from bridgehub.masking import Masker
 from bridgehub.outbox import Outbox
@@ -134,7 +134,9 @@ class TurnRunner:
         self.on_change()
 
     def warm_up_nowait(self, wanted: WarmUp) -> None:
-        """Have the agent's program started, if no turn runs or waits to."""
+        """Have the agent's program started, if no turn runs or waits to; kept, if a terminal is about to join it."""
+        if wanted.joins:
+            self._expect_terminal()
         if not self.running:
             with suppress(trio.WouldBlock):  # then somebody has asked for it before
                 self._queue.send_nowait(wanted)
@@ -190,8 +192,15 @@ class TurnRunner:
             return  # the message came meanwhile
         await self.agent.killed()
         driver, setup = self.agent.try_open(), self._setups.begin_turn(wanted.setup)
+        if wanted.joins:
+            self._expect_terminal()
         if driver is not None and not await self._warming.warm_up(driver, wanted.taken_before, setup):
             await self.aclose()
+
+    def _expect_terminal(self) -> None:
+        driver = self.agent.driver
+        if driver is not None and isinstance(driver, Joinable):
+            driver.expect_terminal()
 
     async def aclose(self) -> None:
         """End the agent's process, within a moment."""

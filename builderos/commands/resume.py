@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,14 @@ from builderos.exit_status import MISUSED, fail
 from builderos.options import SESSION_ID
 
 __all__ = ["add_resume", "program_of", "run_resume"]
+
+GIVEN_S: Final = 100.0
+"""How long the server may take: the agent's program here starts first, to be joined, or ends first."""
+
+TELL_S: Final = 3.0
+"""After so long it is said what is waited for."""
+
+_WAITS: Final = "waiting for the session's agent to start, or to end"
 
 _PROGRAMS: Final = {
     "claude": ("claude", "claude_agent_sdk", "_bundled/claude"),
@@ -43,7 +52,14 @@ def run_resume(data: Path, url: str | None, key: str | None, session: str) -> in
 
 
 def _continue(server: Server, session: str) -> int:
-    told = call(server, "POST", f"/api/sessions/{quote(session)}/give-back?join=1")
+    path = f"/api/sessions/{quote(session)}/give-back?join=1"
+    waiting = threading.Timer(TELL_S, fail, [_WAITS])
+    waiting.daemon = True
+    waiting.start()
+    try:
+        told = call(server, "POST", path, limit_s=GIVEN_S)
+    finally:
+        waiting.cancel()
     kind, native_id, workspace = (str(told.get(name) or "") for name in ("kind", "native_id", "workspace"))
     program = program_of(kind, told.get("program"))
     if program is None:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import trio
 
 from builderos.commands.resume import program_of
@@ -276,3 +277,26 @@ async def test_a_terminals_program_is_joined_and_continues_without_it(place: Pat
                 await daemon.wait()
         said = [one["content"] for one in await all_events(http, sid) if one["type"] == "user_message"]
         assert said == ["hello from the desk", "from the phone", "and at the desk", "alone again"]
+
+
+async def test_terminal_joins_however_often_it_comes(place: Path) -> None:
+    """Soon after a hub that was started for it, and after a change of what makes us restart the program."""
+    async with (
+        open_agents(place, codex_config=QUIET) as agents,
+        open_http(agents.server) as http,
+        agents.server.device() as phone,
+    ):
+        sid = "trip"
+        await phone.attach(sid, agent="codex", settings=ASKING["codex"])
+        first = await begin(phone, sid, "hello from the phone")
+        assert (await end_of(phone, first["turn_id"]))["type"] == "complete"
+        shows = "1 user messages; last: hello from the phone"
+        for _ in range(2):
+            given = await http.post(f"/api/sessions/{sid}/give-back")
+            assert given.status_code == 200, given.text
+            async with open_desk(agents, sid, shows) as tui:
+                assert "--remote" in psutil.Process(tui.pid).cmdline()
+        (agents.workspace / "AGENTS.md").write_text("changed")
+        async with open_desk(agents, sid, shows) as tui:
+            assert "--remote" in psutil.Process(tui.pid).cmdline()
+            await said_at_desk(phone, sid, tui, "hello at the desk")

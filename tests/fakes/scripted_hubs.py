@@ -280,7 +280,7 @@ class ScriptedHubs:
     async def living(self) -> Sequence[FoundHub]:
         await trio.lowlevel.checkpoint()
         kept = [(key, one) for key, one in self.hubs.items() if key not in self.forgotten]
-        return [FoundHub(key, one.spec.session_id, one.alive) for key, one in kept]
+        return [FoundHub(key, one.spec.session_id, one.alive, one.spec.socket) for key, one in kept]
 
     # ---- what a hub does ----
 

@@ -108,8 +108,10 @@ def take_command(step: Step, given: FromDevice) -> None:
             _give_back(step, envelope)
         case TakeOver(force):
             _refuse_if(step, envelope, take_over(step, envelope.author, force=force))
-        case Warm():
-            warm_up(step)
+        case Warm(joins):
+            warm_up(step, joins=joins)
+            if joins:
+                _answer(step, envelope, Closed(process_killed=False))
         case Organize(pinned, archived):
             step.state.archived = step.state.archived if archived is None else archived
             step.do(KeepNote(pinned=pinned, archived=archived))

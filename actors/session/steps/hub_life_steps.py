@@ -15,16 +15,17 @@ MAX_ASKED_AGAIN = 10
 """How often a turn's message goes to a new hub because the one before died while it asked for trust."""
 
 
-def warm_up(step: Step) -> None:
-    """Have the agent's program ready for a message that may come."""
+def warm_up(step: Step, *, joins: bool = False) -> None:
+    """Have the agent's program ready for a message that may come, or for a terminal that joins it."""
     state = step.state
-    if state.turn is not None or state.where is not None or state.failed:
+    needs_none = state.turn is not None and (not joins or state.hub_id is None)
+    if needs_none or state.where is not None or state.failed:
         return
     if state.hub_id is None:
         step.start_hub()
-        state.is_warmed = True
+        state.is_warmed, state.is_awaited = True, joins
     elif state.takes_warm_up:
-        step.do(SendToHub(hub.WarmUp(state.taken, setup_of(state))))
+        step.do(SendToHub(hub.WarmUp(state.taken, setup_of(state), joins)))
 
 
 def hub_ready(step: Step, given: HubReady) -> None:
@@ -40,7 +41,8 @@ def hub_ready(step: Step, given: HubReady) -> None:
             step.do(SendToHub(hub.StopTask(task_id)))
     if turn is None or state.is_at_desk:
         if state.is_warmed:
-            warm_up(step)
+            joins, state.is_awaited = state.is_awaited, False
+            warm_up(step, joins=joins)
         return
     if turn.message_id is not None and not turn.is_live and welcome.last_turn_id != turn.turn_id:
         if turn.stopping_by is not None and not turn.consumed:

@@ -10,6 +10,7 @@ Options of the agent's table: `approval`, `sandbox` and `model`, which the sessi
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ import trio
 
 from bridgehub.agents.base import BeganAtDesk, Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
-from bridgehub.agents.codex.live.sockets import socket_of
+from bridgehub.agents.codex.live.sockets import leave_socket, socket_of
 from bridgehub.agents.codex.program import Program
 from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.session import CodexSession
@@ -54,6 +55,7 @@ from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.errors import unwrap
 from bridgehub.protocol.events import AgentOffered, Joined, Noticed, SettingsTold, TurnDone, TurnFailed
+from bridgehub.protocol.folder import refuse_joining
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 from bridgehub.protocol.messages import Decided, Prompt, Steer
 from bridgehub.trust.gate import Settled, settle
@@ -67,6 +69,9 @@ HISTORY_BYTES = 200 * 1024
 
 IMPLEMENT = "Implement the plan."
 IMPLEMENT_THIS = "Implement this plan; I have changed it:"
+
+JOINS_S = 60.0
+"""How long a terminal may take to connect; 0.5 s seen, and 15 s on a machine with much else to do."""
 
 _SERVICE_ENDS = frozenset({"model_error", "usage_limit", "context_full", "conversation_refused"})
 """Ends caused by the model service, which leave the program as it is."""
@@ -100,6 +105,8 @@ class CodexDriver:
     _has_past: bool = False
     """Whether the thread already has an answer."""
     _starting: trio.CancelScope | None = None
+    _joined_by: float = -math.inf
+    """Until when a terminal may be about to join the program."""
 
     def __attrs_post_init__(self) -> None:
         self._wanted = Setup.of_spec(self.spec)
@@ -160,11 +167,21 @@ class CodexDriver:
             await self._session.commands.stop(task_id, tell)
         await trio.lowlevel.checkpoint()
 
+    def expect_terminal(self) -> None:
+        """Keep the program as it is until the terminal has connected. See `Joinable`."""
+        self._joined_by = trio.current_time() + JOINS_S
+
     async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
         """Start the program on the session's thread. See `Warmable`."""
         self._wanted = prompt.setup or self._wanted
-        if await self._ensure_session(prompt, sink) is not None:
-            raise CodexExited("the thread first needs instructions or history")
+        is_up, socket = False, socket_of(self.spec)
+        try:
+            if await self._ensure_session(prompt, sink) is not None:
+                raise CodexExited("the thread first needs instructions or history")
+            is_up = self._program is not None and self._program.listens
+        finally:
+            if socket is not None and not is_up:
+                refuse_joining(socket)  # a terminal may wait for it
         await trio.lowlevel.checkpoint()
 
     async def configure(self, setup: Setup, tell: Tell) -> None:
@@ -205,8 +222,11 @@ class CodexDriver:
         program, self._program, self._session = self._program, None, None
         if program is None:
             await trio.lowlevel.checkpoint()
-        else:
-            await program.aclose()
+            return
+        socket = socket_of(self.spec)
+        if program.listens and socket is not None:
+            leave_socket(socket)
+        await program.aclose()
 
     async def _lose(self, tell: Tell) -> None:
         """End the program, and report that its background commands have ended and that no terminal shares it."""
@@ -310,6 +330,7 @@ class CodexDriver:
             is_same = (
                 read == self._read
                 or bool(session.commands.background.running)
+                or trio.current_time() < self._joined_by
                 or await session.between.is_shared()
             )
         if (

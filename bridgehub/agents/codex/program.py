@@ -90,8 +90,8 @@ class Program:
     _over: bool = False
     _posted: set[int] = attrs.field(factory=set)
     _speech: Speech = attrs.field(factory=Speech)
-    _listens: bool = False
-    """Whether it listens on a socket."""
+    listens: bool = False
+    """Whether it is our own and listens on a socket."""
     gone: trio.Event = attrs.field(factory=trio.Event)
     """Set once nothing more comes from the program."""
     _torn: bool = False
@@ -194,7 +194,7 @@ class Program:
             await self._wire.aclose()
             if process is not None:
                 with trio.move_on_after(CLOSE_S):
-                    if self._listens and process.poll() is None:
+                    if self.listens and process.poll() is None:
                         process.terminate()  # it does not end with its clients
                     await process.wait()
         finally:

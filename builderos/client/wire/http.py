@@ -34,8 +34,9 @@ def call(
     body: Mapping[str, Any] | None = None,
     *,
     most_bytes: int = MAX_ANSWER_BYTES,
+    limit_s: float = ANSWER_S,
 ) -> Mapping[str, Any]:
-    """Return a call's answer, a JSON object of at most `most_bytes`. Blocks.
+    """Return a call's answer, a JSON object of at most `most_bytes` that comes within `limit_s`. Blocks.
 
     Raises:
         RefusedError: the server refuses, with its own code and text.
@@ -44,7 +45,7 @@ def call(
     data = None if body is None else orjson.dumps(body)
     headers = {"X-API-Key": server.key, "Content-Type": "application/json"}
     request = urllib.request.Request(server.url + path, data=data, headers=headers, method=method)
-    return answer_to(server, request, ANSWER_S, most_bytes)
+    return answer_to(server, request, limit_s, most_bytes)
 
 
 def answer_to(

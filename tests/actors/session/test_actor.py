@@ -298,6 +298,9 @@ async def test_nothing_is_started_on_battery(autojump_clock: MockClock) -> None:
         await act(server, Warm())
         await trio.sleep(1)
         assert len(harness.hubs.hubs) == 0
+        await ask(server, Warm(joins=True))
+        await trio.sleep(1)
+        assert len(harness.hubs.hubs) == 1, "a terminal joins it for certain"
 
 
 async def test_an_attached_device_keeps_the_actor_but_not_the_hub(autojump_clock: MockClock) -> None:

@@ -13,7 +13,7 @@ from bridgehub.agents.base import AgentDriver, Sink
 from bridgehub.protocol.events import AgentMemory, AgentOffered, Noticed, TextPiece, TurnStopped
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 from bridgehub.protocol.messages import InterruptTurn, Prompt, WarmUp
-from tests.bridgehub.hub_harness import ENDS, LIMIT_S, ScriptedDriver, open_hub, prompt, text_of
+from tests.bridgehub.hub_harness import ENDS, LIMIT_S, ScriptedDriver, open_hub, prompt, text_of, until
 
 Start = Callable[[Sink], Awaitable[object]]
 
@@ -25,6 +25,10 @@ class WarmDriver(ScriptedDriver):
     start: Start = attrs.field(kw_only=True)
     starts: list[Prompt] = attrs.field(factory=list)
     began: trio.Event = attrs.field(factory=trio.Event)
+    expected: int = 0
+
+    def expect_terminal(self) -> None:
+        self.expected += 1
 
     async def warm_up(self, prompt: Prompt, sink: Sink) -> None:
         self.starts.append(prompt)
@@ -113,6 +117,26 @@ async def test_an_interrupt_gives_up_a_start_that_a_message_awaits(tmp_path: Pat
         assert end.event == TurnStopped("t1")
         assert text_of(await reader.turn("t2", "x")) == "hello"
         assert [driver.was_closed.is_set() for driver in made] == [True, False]
+
+
+async def test_a_driver_hears_of_a_terminal_in_a_turn_too(tmp_path: Path) -> None:
+    starts: list[bool] = []
+
+    async def note(sink: Sink) -> None:
+        starts.append(made[0].expected > 0)
+
+    make, made = drivers(note)
+    async with open_hub(tmp_path, make) as opened:
+        reader = await opened.reader()
+        await reader.link.send(WarmUp(0, Setup(), joins=True))
+        await until(lambda: starts == [True])
+        made[0].expected = 0
+        await reader.link.send(WarmUp(0, Setup()))
+        await until(lambda: starts == [True, False])
+        await reader.link.send(prompt("t1", "x"))
+        await reader.link.send(WarmUp(0, Setup(), joins=True))
+        await until(lambda: made[0].expected > 0)
+        await reader.read_until(*ENDS)
 
 
 async def test_echo_needs_no_start(tmp_path: Path) -> None:

@@ -41,9 +41,7 @@ class CodexRound(Round):
         return [*shared, self.desk_quits, self.desk_dies]
 
     async def desk_joins(self) -> None:
-        """Join the running session. A word from the phone has it run, which on a loaded machine takes longer than
-        `builderos resume` waits for it."""
-        await self.phone_says()
+        """Join the session, whose program is started for that if it does not run."""
         self.tui = self.resume(self.env())
         await self.tui.wait(CODEX_READY)
 

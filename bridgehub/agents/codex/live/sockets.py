@@ -22,7 +22,7 @@ from bridgehub.agents.errors import CodexDoesNotListen, CodexError, CodexExited
 from bridgehub.protocol.folder import codex_socket_of
 from bridgehub.protocol.hub_spec import HubSpec
 
-__all__ = ["clients_of", "daemon_socket", "join_program", "socket_of", "start_listening"]
+__all__ = ["clients_of", "daemon_socket", "join_program", "leave_socket", "socket_of", "start_listening"]
 
 GONE_S = 1.0
 """How long a program that is killed may take to be gone, seconds."""
@@ -55,8 +55,7 @@ async def start_listening(
         CodexDoesNotListen: it ended first, as a program does that knows no sockets.
         CodexExited: it does not listen within `limit_s`.
     """
-    with suppress(FileNotFoundError):
-        os.unlink(path)  # of a program that was killed
+    leave_socket(path)  # of a program that was killed
     process = await trio.lowlevel.open_process(
         [*command, "--listen", f"unix://{path}"],
         stdin=subprocess.DEVNULL,
@@ -79,6 +78,12 @@ async def start_listening(
         said = await _last_words(process)
         raise CodexDoesNotListen(f"Codex ended with exit status {process.returncode}.{said}")
     return run_program(Program(wire, process, run_id, listens=True))
+
+
+def leave_socket(path: str) -> None:
+    """Remove a socket's name, so that no terminal connects to a program that is about to end."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 async def _connect_soon(process: trio.Process, path: str) -> SocketWire | None:

@@ -58,6 +58,19 @@ def test_warm_has_the_program_started_once_the_hub_is_there() -> None:
     assert core.orders == []
 
 
+def test_a_terminal_that_joins_has_the_program_started_and_kept() -> None:
+    core = Core()
+    core.do(Warm(joins=True))
+    ready = attrs.evolve(core.ready(), welcome=attrs.evolve(core.ready().welcome, takes_warm_up=True))
+    core.give(ready)
+    assert core.orders == [SendToHub(WarmUp(0, Setup(), joins=True))]
+    core.give(ready)
+    assert core.orders == [SendToHub(WarmUp(0, Setup()))], "a later link says it no more"
+    core.do(Send("m1", "go"))
+    core.do(Warm(joins=True))
+    assert core.orders == [SendToHub(WarmUp(0, Setup(), joins=True))], "in a turn too"
+
+
 def test_a_hub_of_before_is_not_asked_to_warm_up() -> None:
     core = Core()
     core.do(Warm())

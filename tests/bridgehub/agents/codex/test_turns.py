@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
+from bridgehub.agents.errors import CodexError
 from bridgehub.protocol.events import AgentOffered, Consumed, Joined, Noticed, TextPiece, TurnDone, TurnFailed
+from bridgehub.protocol.folder import can_join
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import History, PastMessage, Prompt, Steer
 from tests.standin.driver_rig import TURN_S
@@ -184,6 +187,36 @@ async def test_a_program_that_was_warmed_up_takes_the_first_message(tmp_path: Pa
         later = rig.driver(agent_memory=warm.memory)
         await rig.turn(later, "second")
         assert rig.standin.requests[-1].user_texts == ("first", "second")
+
+
+async def test_a_program_stays_for_a_terminal_that_is_about_to_join(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as sockets:  # a socket's path must be short
+        socket = Path(sockets) / "s"
+        async with open_codex_rig(tmp_path) as rig:
+            driver = rig.driver(socket=str(socket))
+            await rig.turn(driver, "first", setup=Setup(MODEL))
+            before = rig.main_program()
+            (rig.workspace / "AGENTS.md").write_text("changed")
+            driver.expect_terminal()
+            await driver.warm_up(Prompt("", "", "", 1, setup=Setup(MODEL)), CodexSink())
+            await rig.turn(driver, "second", setup=Setup(MODEL))
+            assert rig.main_program() == before
+            assert can_join(socket.with_name("sx"))
+            await driver.aclose()
+            assert can_join(socket.with_name("sx")) is None
+
+
+async def test_a_program_that_nobody_can_join_says_so(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as sockets:
+        place = Path(sockets) / "sx"
+        async with open_codex_rig(tmp_path) as rig:
+            driver = rig.driver(socket=str(place.with_name("s")), options={"cli_path": "/nowhere"})
+            with pytest.raises(CodexError):
+                await driver.warm_up(Prompt("", "", "", 0, setup=Setup(MODEL)), CodexSink())
+            assert can_join(place) is False
+            later = rig.driver(socket=str(place.with_name("s")))
+            await later.warm_up(Prompt("", "", "", 0, setup=Setup(MODEL)), CodexSink())
+            assert can_join(place)
 
 
 async def test_a_first_turn_asks_for_no_history(tmp_path: Path) -> None:
