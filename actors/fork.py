@@ -16,6 +16,7 @@ from actors.events.codec import decode_row, decode_settings, encode_entry, encod
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted
+from actors.offer import NO_OFFER, decode_offer
 from actors.ports import Catalog, Journal, Ownership
 from actors.session.apply import apply
 from actors.session.snapshot import restore, summary
@@ -23,7 +24,7 @@ from actors.session.state import SessionState
 from storage.errors import SessionExists, SessionMissing
 from storage.records import Grant, NewSession, SessionRecord
 
-__all__ = ["Forking", "TurnRuns", "UnknownTurn", "settings_of_fork", "workspace_of"]
+__all__ = ["Forking", "TurnRuns", "UnknownTurn", "new_fork"]
 
 BATCH_ROWS = 500
 """Rows of one transaction; a page of the journal is also bounded in bytes."""
@@ -173,7 +174,26 @@ class Forking:
         await self.journal.append(grant, before, entries, durable=durable, summary=summary(state))
 
 
-def settings_of_fork(source: SessionRecord, origin: str, *, keep_mode: bool) -> bytes:
+async def new_fork(
+    catalog: Catalog, source_id: str, after_turn: str | None, new_id: str, device_id: str, at_ms: int
+) -> NewSession:
+    """Return the session that a fork begins as. A mode in which the agent asks nobody is not taken over.
+
+    Raises:
+        SessionMissing: there is no such source.
+        StorageError: it could not be read.
+    """
+    source = await catalog.get(source_id)
+    if source is None:
+        raise SessionMissing(source_id)
+    offer = await catalog.offer_of(source.agent_type)
+    mode = restore(source).settings.permission_mode
+    kind = (NO_OFFER if offer is None else decode_offer(offer)).kind_of(mode)
+    settings = _settings_of_fork(source, f"{source_id}/{after_turn or ''}", keep_mode=kind != "bypass")
+    return NewSession(new_id, source.agent_type, device_id, settings, at_ms, _workspace_of(settings))
+
+
+def _settings_of_fork(source: SessionRecord, origin: str, *, keep_mode: bool) -> bytes:
     """Return what a fork starts with: the source's settings, with a mode that never asks only if `keep_mode`."""
     settings = restore(source).settings
     if not keep_mode:
@@ -181,6 +201,6 @@ def settings_of_fork(source: SessionRecord, origin: str, *, keep_mode: bool) -> 
     return encode_settings(settings, origin=origin)
 
 
-def workspace_of(settings: bytes) -> str:
+def _workspace_of(settings: bytes) -> str:
     """Return the workspace that settings name."""
     return decode_settings(settings).workspace

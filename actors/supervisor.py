@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import attrs
 import trio
@@ -17,17 +17,15 @@ from actors.commands import Envelope
 from actors.config import ActorConfig
 from actors.crashes import CrashRecord, run_guarded
 from actors.errors import HubFenced, SessionBusy, SessionFailed, ShuttingDown
-from actors.fork import Forking, settings_of_fork, workspace_of
-from actors.offer import NO_OFFER, decode_offer
+from actors.fork import Forking, new_fork
 from actors.recovery import end_failed_session, end_hubs
 from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
-from actors.session.snapshot import has_work, restore
-from actors.tail import Listener, SessionProblem, Tail
+from actors.session.snapshot import has_work
+from actors.tail import Following, Listener, SessionProblem, Tail, Watching
 from bridgehub.protocol.errors import unwrap
 from storage.errors import Fenced, SessionMissing, StorageError
-from storage.records import NewSession
 
 __all__ = ["Supervisor", "SupervisorStatistics", "open_supervisor"]
 
@@ -113,16 +111,27 @@ class Supervisor:
         if not child.running or child.failed_at is not None:  # it ended while this waited for room
             self._refuse_all(child, "the session ended; send it once more")
 
-    @contextmanager
-    def listen(self, session_id: str, listener: Listener) -> Iterator[Tail]:
+    def listen(self, session_id: str, listener: Listener) -> AbstractContextManager[Tail]:
         """Follow a session while inside the block. See `LiveBus`."""
+        return Following(self, session_id, listener)
+
+    def join(self, session_id: str, listener: Listener) -> Tail:
+        """Implements `actors.tail.Followed`."""
         child = self._child(session_id)
+        child.tail.join(listener)
         try:
-            with child.tail.listen(listener):
-                if child.failed_at is None and not self._closing and session_id not in self._removing:
-                    self._ensure_running(child)
-                yield child.tail
-        finally:
+            if child.failed_at is None and not self._closing and session_id not in self._removing:
+                self._ensure_running(child)
+        except BaseException:
+            self.leave(child.tail, listener)
+            raise
+        return child.tail
+
+    def leave(self, tail: Tail, listener: Listener) -> None:
+        """Implements `actors.tail.Followed`."""
+        tail.leave(listener)
+        child = self._children.get(tail.session_id)
+        if child is not None and child.tail is tail:
             child.mailbox.wake()  # the actor may have been waiting for the last device to go
             self._let_go(child)
 
@@ -136,14 +145,9 @@ class Supervisor:
         child = self._children.get(session_id)
         return () if child is None else child.tail.listeners
 
-    @contextmanager
-    def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
+    def watch(self, changed: Callable[[str], None]) -> AbstractContextManager[None]:
         """Call `changed` with a session's id whenever its entry in a list may have changed."""
-        self._watchers[changed] = None
-        try:
-            yield
-        finally:
-            del self._watchers[changed]
+        return Watching(self._watchers, changed)
 
     def note_change(self, session_id: str) -> None:
         """Tell all who watch that a session's entry in a list may have changed. Never blocks."""
@@ -195,16 +199,8 @@ class Supervisor:
         Raises:
             SessionMissing, SessionExists, UnknownTurn, TurnRuns, StorageError: as `actors.fork`.
         """
-        deps = self._deps
-        source = await deps.catalog.get(session_id)
-        if source is None:
-            raise SessionMissing(session_id)
-        offer = await deps.catalog.offer_of(source.agent_type)
-        mode = restore(source).settings.permission_mode
-        kind = (NO_OFFER if offer is None else decode_offer(offer)).kind_of(mode)
-        settings = settings_of_fork(source, f"{session_id}/{after_turn or ''}", keep_mode=kind != "bypass")
-        workspace = workspace_of(settings)
-        new = NewSession(new_id, source.agent_type, device_id, settings, deps.clock(), workspace)
+        deps, at_ms = self._deps, self._deps.clock()
+        new = await new_fork(deps.catalog, session_id, after_turn, new_id, device_id, at_ms)
         await Forking(deps.journal, deps.ownership, deps.catalog).fork(session_id, after_turn, new, title)
         self.note_change(new_id)
 

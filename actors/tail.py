@@ -8,7 +8,7 @@ nothing: it reads later, from here while it can and from the journal where it ha
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ __all__ = [
     "AttachedDevice",
     "DraftChanged",
     "EventBatch",
+    "Followed",
+    "Following",
     "GaugeMoved",
     "Listener",
     "OfferChanged",
@@ -32,6 +34,7 @@ __all__ = [
     "Tail",
     "ToolOutputs",
     "TransientUpdate",
+    "Watching",
 ]
 
 TAIL_BYTES = 256 * 1024
@@ -187,13 +190,21 @@ class Tail:
     @contextmanager
     def listen(self, listener: Listener) -> Iterator[Tail]:
         """Wake `listener` at all news while inside the block, and show it in `presence`."""
-        self._listeners[listener] = None
-        self._post_presence(listener)
+        self.join(listener)
         try:
             yield self
         finally:
-            del self._listeners[listener]
-            self._post_presence(listener)
+            self.leave(listener)
+
+    def join(self, listener: Listener) -> None:
+        """The same until `leave`."""
+        self._listeners[listener] = None
+        self._post_presence(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """End what `join` began."""
+        del self._listeners[listener]
+        self._post_presence(listener)
 
     def publish_nowait(self, items: Sequence[Committed], sizes: Sequence[int]) -> None:
         """Take committed items that follow `head_seq`, and wake everybody. `sizes`: their payloads' bytes."""
@@ -272,3 +283,46 @@ class Tail:
     def _wake_all(self) -> None:
         for listener in tuple(self._listeners):
             listener.wake()
+
+
+class Followed(Protocol):
+    """The owner of sessions that listeners follow."""
+
+    def join(self, session_id: str, listener: Listener) -> Tail:
+        """Begin to wake `listener` at the session's news."""
+        ...
+
+    def leave(self, tail: Tail, listener: Listener) -> None:
+        """End it. The session may be gone by then, or another one may have its id."""
+        ...
+
+
+@attrs.define(eq=False)
+class Following:
+    """The block in which a listener follows a session. As a generator it would cost each attachment half a KiB."""
+
+    owner: Followed
+    session_id: str
+    listener: Listener
+    tail: Tail = attrs.field(init=False)
+
+    def __enter__(self) -> Tail:
+        self.tail = self.owner.join(self.session_id, self.listener)
+        return self.tail
+
+    def __exit__(self, *error: object) -> None:
+        self.owner.leave(self.tail, self.listener)
+
+
+@attrs.define(eq=False)
+class Watching:
+    """The block in which somebody is among `watchers`."""
+
+    watchers: dict[Callable[[str], None], None]
+    watcher: Callable[[str], None]
+
+    def __enter__(self) -> None:
+        self.watchers[self.watcher] = None
+
+    def __exit__(self, *error: object) -> None:
+        del self.watchers[self.watcher]
