@@ -179,7 +179,12 @@ class SessionActor:
                 return self._overdue()
             if not mailbox.is_empty:
                 break
-            await self._wait_until(min(due, self._timers.trim_at))
+            until = min(due, self._timers.trim_at)
+            if until == math.inf:
+                await mailbox.wait()  # without a scope: it costs memory, and most idle actors need none
+            else:
+                with trio.move_on_at(until):
+                    await mailbox.wait()
             if mailbox.is_empty:
                 mailbox.take_nowait()  # a poke, or a moment that came: look at the deadlines again
                 if trio.current_time() >= self._timers.trim_at:
@@ -187,14 +192,6 @@ class SessionActor:
                     self.tail.rest()
         self._taken = mailbox.take_nowait()
         return await self._reader.read(self._taken)
-
-    async def _wait_until(self, at: float) -> None:
-        """Wait for mail. Most idle actors have no deadline, and need no scope for it, which costs as much as a task."""
-        if at == math.inf:
-            await self.mailbox.wait()
-            return
-        with trio.move_on_at(at):
-            await self.mailbox.wait()
 
     def _overdue(self) -> list[Input] | None:
         state, timers = self._state, self._timers

@@ -76,7 +76,7 @@ class HubOwner:
     _lives: list[_Life] = attrs.field(factory=list)
     _link: HubLink | None = None
     _outbox: list[ToHub] = attrs.field(factory=list)
-    _acks: AckPacer = attrs.field(factory=AckPacer)
+    _acks: AckPacer = attrs.field(init=False)
     _wake_writer: trio.Event | None = None
     _nursery: trio.Nursery | None = None
     _runs: bool = False

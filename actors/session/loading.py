@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import attrs
 import trio
 
 from actors.events.codec import decode_row
@@ -34,6 +35,8 @@ async def load_state(
 ) -> tuple[SessionRecord, SessionState]:
     """Load a session: its record, and the state with the running turn's text and the queue's previews.
 
+    The record is without its summary: that is in the state, and would stay in memory twice.
+
     Raises:
         SessionMissing: there is no such session.
         StorageError: it could not be read.
@@ -51,7 +54,7 @@ async def load_state(
     offer = await catalog.offer_of(record.agent_type)
     state.offer = NO_OFFER if offer is None else decode_offer(offer)
     state.control_dirty = False  # what was just loaded need not be written again
-    return record, state
+    return attrs.evolve(record, summary=None), state
 
 
 async def was_stored(
