@@ -118,7 +118,8 @@ class FrameStream(PutBackStream):
             await self._answered.wait()
         if self._fault() is not None:
             raise trio.ClosedResourceError("trio-websocket has closed this stream")
-        data = await self.reader.read(super().receive_some)
+        # The bare stream's own: a connection waits here for nearly all its life, and each call more costs memory.
+        data = await self.reader.read(super().receive_some if self._ahead else self.inner.receive_some)
         if not data and self.reader.incoming.refused is not None:
             await self._refuse(self.reader.incoming.refused)
         return data

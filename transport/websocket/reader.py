@@ -43,18 +43,18 @@ class FrameReader:
     turnstile: Turnstile = attrs.field(factory=Turnstile)
     incoming: Incoming = attrs.field(factory=Incoming)
     _rate: FrameRate = attrs.field(factory=_strange_rate)
-    _go_on: trio.Event = attrs.field(factory=trio.Event)
+    _waits: trio.Event | None = None
 
     def trust(self) -> None:
         """Switch to a device's rate: the peer has signed in. Never blocks."""
         self.incoming.trusted = True
         self._rate = FrameRate()
-        self._go_on.set()
+        self._go_on()
 
     def close(self) -> None:
         """Pass on only control frames from now on: our close frame is sent. Never blocks."""
         self.incoming.closing = True
-        self._go_on.set()
+        self._go_on()
 
     async def read(self, receive: Callable[[int], Awaitable[bytes | bytearray]]) -> bytes:
         """Return the next frames; nothing at the peer's end, or once `incoming.refused` is set.
@@ -77,7 +77,7 @@ class FrameReader:
             elif incoming.ended:
                 await trio.sleep_forever()
             elif incoming.held:
-                await self._go_on.wait()
+                await self._wait()
             else:
                 data = await receive(READ_BYTES)
                 if not data:
@@ -94,8 +94,20 @@ class FrameReader:
             await trio.sleep(wait_s)
         elif wait_s:
             with trio.move_on_after(wait_s):
-                await self._go_on.wait()
+                await self._wait()
         if rate.owed(now) > (QUIET_WORK if self.incoming.trusted else FREE_WORK):
             await self.turnstile.go_through()
         else:
             await trio.lowlevel.checkpoint()
+
+    async def _wait(self) -> None:
+        """Wait until the peer is trusted, or its messages are dropped. Nearly all peers never need the event."""
+        self._waits = trio.Event()
+        if self.incoming.trusted or self.incoming.closing:
+            self._waits.set()
+        await self._waits.wait()
+
+    def _go_on(self) -> None:
+        if self._waits is not None:
+            self._waits.set()
+            self._waits = None
