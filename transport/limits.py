@@ -85,7 +85,7 @@ class GuestPlace:
     Attributes:
         site: the network that it comes from.
         number: rises with each place that is taken.
-        make_room: ends the connection because another one takes its place. Must not block.
+        make_room: ends the connection because another one takes its place; forgotten with the place. Must not block.
         held: whether the connection still has the place.
     """
 
@@ -98,6 +98,7 @@ class GuestPlace:
     def leave(self) -> None:
         """Give the place back. Idempotent."""
         self._places.remove(self)
+        self.make_room = _nothing
 
     def move(self, address: str) -> None:
         """Count the place for the site of another address: a proxy named the client."""
@@ -155,9 +156,10 @@ class Places:
             return len(places) + (site == newcomer), -next(iter(places)).number
 
         oldest = next(iter(self._by_site[max(self._by_site, key=fullness)]))
-        self.remove(oldest)
+        make_room = oldest.make_room
+        oldest.leave()
         self.refused += 1
-        oldest.make_room()
+        make_room()
 
     def add(self, place: GuestPlace) -> None:
         """Implements `Place.move`."""

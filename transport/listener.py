@@ -148,12 +148,18 @@ def _address(listener: trio.SocketListener) -> tuple[str, int]:
     return str(name[0]), int(name[1])
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Guest:
     """How to serve a connection to its end, and whether its head had a valid key."""
 
-    speak: Speak
+    _speak: Speak | None
     is_known: bool
+
+    def serve(self) -> Awaitable[None]:
+        """Serve it, once. How is forgotten with that, so that an idle connection does not keep it."""
+        speak, self._speak = self._speak, None
+        assert speak is not None
+        return speak()
 
 
 class _Acceptor:
@@ -202,12 +208,7 @@ class _Acceptor:
         self._open.add(stream)
         inside = self.all.enter()
         try:
-            with trio.CancelScope() as scope:
-                place = self.unfinished.enter(address_of(stream), partial(_send_away, stream, scope))
-                try:
-                    await self._serve(stream, place, scope, full=not inside)
-                finally:
-                    place.leave()
+            await self._serve(stream, full=not inside)
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             logger.debug("connection: lost")
         except* ProtocolError as group:
@@ -222,23 +223,33 @@ class _Acceptor:
             self._changed.set()
             await trio.aclose_forcefully(raw)
 
-    async def _serve(
-        self, stream: Transport, place: GuestPlace, scope: trio.CancelScope, *, full: bool
-    ) -> None:
-        guest = await self._meet(stream, place, scope, full=full)
-        if guest is None:
+    async def _serve(self, stream: Transport, *, full: bool) -> None:
+        guest = None
+        with trio.CancelScope() as scope:
+            place = self.unfinished.enter(address_of(stream), partial(_send_away, stream, scope))
+            try:
+                guest = await self._meet(stream, place, scope, full=full)
+                if (
+                    guest is not None and place.held
+                ):  # until it is answered, another connection may take its place
+                    await guest.serve()
+                    await drain(stream)
+                    return
+            finally:
+                place.leave()
+        if guest is None or scope.cancel_called:
             return
-        await guest.speak()
+        await guest.serve()
         if guest.is_known:
             await drain(stream)
             return
-        if not place.held:
-            # Its WebSocket has ended. It counts again until it is closed, so that the sum has a bound.
+        # Its WebSocket has ended. It counts again until it is closed, so that the sum has a bound.
+        with trio.CancelScope() as scope:
             place = self.unfinished.enter(place.site, scope.cancel)
-        try:
-            await drain(stream)
-        finally:
-            place.leave()
+            try:
+                await drain(stream)
+            finally:
+                place.leave()
 
     async def _meet(
         self, stream: Transport, place: GuestPlace, scope: trio.CancelScope, *, full: bool

@@ -21,7 +21,7 @@ from transport.v3.connection import ConnectionV3
 from transport.v3.decode import SUBPROTOCOL
 from transport.v3.rendered import Renderings
 from transport.websocket import close_codes
-from transport.websocket.connection import DeviceConnection
+from transport.websocket.connection import DeviceConnection, lighten
 from transport.websocket.frames import MAX_CLIENT_FRAME_BYTES, MAX_FIRST_BYTES, Incoming
 from transport.websocket.heartbeat import Heartbeat
 from transport.websocket.reader import READ_BYTES, FrameReader
@@ -57,7 +57,7 @@ class Upgrade:
 
 
 _MakeConnection = Callable[
-    [Upgrade, trio_websocket.WebSocketConnection, FrameStream, Callable[[], None]], DeviceConnection
+    [Upgrade, trio_websocket.WebSocketConnection, FrameStream, GuestPlace | None], DeviceConnection
 ]
 
 
@@ -163,16 +163,18 @@ class WebSocketUpgrade:
         self, stream: FrameStream, upgrade: Upgrade, place: GuestPlace | None, make: _MakeConnection
     ) -> None:
         """Serve one WebSocket; `place` is None if the head's key is good."""
-        place = place or Places(1).enter(upgrade.address)
         try:
             async with trio.open_nursery() as nursery:
-                place.make_room = partial(
-                    nursery.cancel_scope.cancel, reason="another connection takes its place"
-                )
-                ws = await self._shake_hands(nursery, stream, upgrade) if place.held else None
+                if place is not None:
+                    place.make_room = partial(
+                        nursery.cancel_scope.cancel, reason="another connection takes its place"
+                    )
+                may_stay = place is None or place.held
+                ws = await self._shake_hands(nursery, stream, upgrade) if may_stay else None
                 if ws is not None:
-                    connection = make(upgrade, ws, stream, partial(self._signed_in, stream, place))
-                    place.make_room = partial(_cut, connection, nursery.cancel_scope)
+                    connection = make(upgrade, ws, stream, place)
+                    if place is not None:
+                        place.make_room = partial(_cut, connection, nursery.cancel_scope)
                     self._open[connection] = upgrade.agent
                     try:
                         await connection.run(nursery)
@@ -181,11 +183,8 @@ class WebSocketUpgrade:
                 nursery.cancel_scope.cancel(reason="the conversation is over")
             await stream.finish()
         finally:
-            place.leave()
-
-    def _signed_in(self, stream: FrameStream, place: GuestPlace) -> None:
-        place.leave()
-        stream.reader.trust()
+            if place is not None:
+                place.leave()
 
     async def _turn_away(self, stream: FrameStream, upgrade: Upgrade) -> None:
         async with trio.open_nursery() as nursery:
@@ -208,7 +207,7 @@ class WebSocketUpgrade:
                 receive_buffer_size=READ_BYTES,
             )
             stream.ws = await request.accept(subprotocol=upgrade.subprotocol)
-            stream.ws._wsproto.handshake = _HANDSHAKE_DONE  # type: ignore[assignment]
+            lighten(stream.ws)
             return stream.ws
         return None
 
@@ -222,7 +221,7 @@ class WebSocketUpgrade:
         upgrade: Upgrade,
         ws: trio_websocket.WebSocketConnection,
         stream: FrameStream,
-        on_signed_in: Callable[[], None],
+        place: GuestPlace | None,
     ) -> DeviceConnection:
         return ConnectionV3(
             ws=ws,
@@ -230,7 +229,7 @@ class WebSocketUpgrade:
             config=self.config,
             deps=self.deps,
             sign_in=SignIn(self.sign_ins, upgrade.address, upgrade.key),
-            on_signed_in=on_signed_in,
+            place=place,
             heartbeat=self.heartbeat,
             renderings=self.renderings,
         )
@@ -241,7 +240,7 @@ class WebSocketUpgrade:
         upgrade: Upgrade,
         ws: trio_websocket.WebSocketConnection,
         stream: FrameStream,
-        on_signed_in: Callable[[], None],
+        place: GuestPlace | None,
     ) -> DeviceConnection:
         from transport.ios.connection import AppConnection, AppShared  # many servers never meet the app
 
@@ -253,22 +252,11 @@ class WebSocketUpgrade:
             config=self.config,
             deps=self.deps,
             sign_in=SignIn(self.sign_ins, upgrade.address, None),
-            on_signed_in=on_signed_in,
+            place=place,
             ports=ports,
             shared=self._app,
             agent=upgrade.agent,
         )
-
-
-class _HandshakeDone:
-    """In the place of a connection's handshake, which holds 3 KiB of a parser and headers for the connection's life."""
-
-    def events(self) -> tuple[()]:
-        """Return none: wsproto asks before each frame."""
-        return ()
-
-
-_HANDSHAKE_DONE: Final = _HandshakeDone()
 
 
 def _cut(connection: DeviceConnection, scope: trio.CancelScope) -> None:

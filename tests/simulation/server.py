@@ -247,7 +247,7 @@ class SimServer:
             config=self._config,
             deps=self._deps,
             sign_in=sign_in,
-            on_signed_in=lambda: None,
+            place=None,
             heartbeat=self._heartbeat,
             renderings=Renderings(self._deps.renderer, self._journal, self.chaos.now_ms),
         )

@@ -129,7 +129,7 @@ class AppConnection(DeviceConnection):
             self.writer.put(INVALID_KEY)
             self.request_close(close_codes.APP_BAD_KEY)
             return
-        self.on_signed_in()
+        self.signed_in()
         receipts = ConnectionReceipts(self.shared.receipts, self._note_written)
         self.writer.on_sent = receipts.sent
         pace = Pace(CLAUDE_GAP_S if self.agent == "claude" else 0.0)
@@ -183,6 +183,7 @@ class AppConnection(DeviceConnection):
                 await conversation.warm()
             elif isinstance(message, str) and self._is_own_key(message):
                 self._authenticated()
+            message = frame = None  # a connection that waits keeps no text: it may be 1 MiB
 
     def _is_own_key(self, message: str) -> bool:
         found = self.deps.devices.find(message)

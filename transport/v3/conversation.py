@@ -62,7 +62,7 @@ class DeviceConversation:
     _watches_all: bool = False
     _hearing: AbstractContextManager[None] | None = None
     _label: str = ""
-    _records: set[DeviceRecord] = attrs.field(factory=set)
+    _records: list[DeviceRecord] = attrs.field(factory=list)
 
     def __enter__(self) -> Self:
         return self
@@ -182,8 +182,8 @@ class DeviceConversation:
         attachment.start()
 
     def _enter(self, record: DeviceRecord) -> None:
-        if len(self._records) < MAX_LABELS_OF_A_KEY:
-            self._records.add(record)
+        if record not in self._records and len(self._records) < MAX_LABELS_OF_A_KEY:
+            self._records.append(record)
             record.enter(self.writer)
 
     def _close_attachment(self, session_id: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, Final
 
 import attrs
 import trio
@@ -17,15 +18,54 @@ import trio_websocket
 
 from transport.access.signin import SignIn
 from transport.config import TransportConfig
+from transport.limits import GuestPlace
 from transport.ports import Deps, Device
 from transport.streams import FrameStream
 from transport.websocket import close_codes
 from transport.websocket.close_codes import CloseCode
 from transport.websocket.writer import DeviceWriter
 
-__all__ = ["DeviceConnection"]
+__all__ = ["DeviceConnection", "lighten"]
 
 logger = logging.getLogger("builderos.transport")
+
+
+class _HandshakeDone:
+    """In the place of a connection's handshake, which holds 3 KiB of a parser and headers for the connection's life."""
+
+    def events(self) -> tuple[()]:
+        """Return none: wsproto asks before each frame."""
+        return ()
+
+
+class _ShortQueue(list[Any]):
+    """In the place of a deque that holds one thing at most: an empty deque takes 760 bytes."""
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        """Return and remove what came first."""
+        return self.pop(0)
+
+
+_HANDSHAKE_DONE: Final = _HandshakeDone()
+
+_PAST: Final = trio.Event()
+_PAST.set()
+
+
+def lighten(ws: trio_websocket.WebSocketConnection) -> None:
+    """Take from an open connection what trio-websocket and wsproto keep for its life and need only to open it: 5 KiB.
+
+    Idle connections are many. `tests/transport/websocket/test_connection.py` fails if a new version looks otherwise.
+    """
+    wsproto: Any = ws._wsproto
+    wsproto.handshake = _HANDSHAKE_DONE
+    wsproto.connection._events = _ShortQueue(wsproto.connection._events)
+    received: Any = ws._recv_channel._state
+    received.data = _ShortQueue(received.data)
+    # Waited for by `accept` alone, which is done; and by tests of trio-websocket.
+    ws._open_handshake = ws._for_testing_peer_closed_connection = _PAST
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -34,7 +74,7 @@ class DeviceConnection(ABC):
 
     Attributes:
         sign_in: the client's address, and the key of its head.
-        on_signed_in: called once, when the device may stay.
+        place: its place among those that have not signed in; None if it needs none.
         device: the device of the key, once that is known.
     """
 
@@ -43,7 +83,7 @@ class DeviceConnection(ABC):
     config: TransportConfig
     deps: Deps
     sign_in: SignIn
-    on_signed_in: Callable[[], None]
+    place: GuestPlace | None
     device: Device | None = None
     writer: DeviceWriter = attrs.field(init=False)
     _nursery: trio.Nursery | None = None
@@ -62,6 +102,12 @@ class DeviceConnection(ABC):
     def heartbeats(self) -> Sequence[bytes]:
         """Return the texts of a heartbeat; none by default."""
         return ()
+
+    def signed_in(self) -> None:
+        """Note that the device may stay: it gives its place back, and is read at a device's rate. Never blocks."""
+        if self.place is not None:
+            self.place.leave()
+        self.stream.reader.trust()
 
     def request_close(self, code: CloseCode) -> None:
         """Write all pending frames, then the close frame, then end `run`. Never blocks."""

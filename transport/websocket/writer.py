@@ -230,6 +230,7 @@ class DeviceWriter:
             elif self._ready:
                 await trio.lowlevel.checkpoint()
             elif not self._woken and not expects_more and not self._later:
+                self._ready = {}  # one that was filled keeps its room
                 return "rests"
             elif not self._woken:
                 await self._wait()
