@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Final
 
 __all__ = [
@@ -32,29 +33,37 @@ class OutputError(Exception):
 
 REPLACEMENT = "\ufffd"
 
-_TABLE: dict[int, str] = {
-    **{code: chr(0x2400 + code) for code in range(0x20)},
-    ord("\n"): "\n",
-    ord("\t"): "\t",
-    ord("\r"): "",
-    0x7F: "\u2421",
-    **dict.fromkeys(range(0x80, 0xA0), REPLACEMENT),
-    # marks that turn the reading direction could disguise text
-    **dict.fromkeys([0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], REPLACEMENT),
-    0x2028: "\n",
-    0x2029: "\n",
-    # lone surrogates cannot be written at all
-    **dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT),
-}
+
+@cache
+def _table() -> dict[int, str]:
+    """Return the picture of each such character. Made at the first text: it takes 100 KiB, and JSON's twice as much."""
+    return {
+        **{code: chr(0x2400 + code) for code in range(0x20)},
+        ord("\n"): "\n",
+        ord("\t"): "\t",
+        ord("\r"): "",
+        0x7F: "\u2421",
+        **dict.fromkeys(range(0x80, 0xA0), REPLACEMENT),
+        # marks that turn the reading direction could disguise text
+        **dict.fromkeys(
+            [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], REPLACEMENT
+        ),
+        0x2028: "\n",
+        0x2029: "\n",
+        # lone surrogates cannot be written at all
+        **dict.fromkeys(range(0xD800, 0xE000), REPLACEMENT),
+    }
 
 
-_JSON_TABLE: dict[int, str] = {code: f"\\u{code:04x}" for code in _TABLE if chr(code) not in "\n\t"}
-"""The same characters as JSON escapes in a string; outside of strings JSON has none of them."""
+@cache
+def _json_table() -> dict[int, str]:
+    """Return the same characters as JSON escapes in a string; outside of strings JSON has none of them."""
+    return {code: f"\\u{code:04x}" for code in _table() if chr(code) not in "\n\t"}
 
 
 def sanitise(text: str) -> str:
     """Return `text` without anything that a terminal obeys, except new lines and tabs."""
-    return text.translate(_TABLE)
+    return text.translate(_table())
 
 
 def one_line(text: str, limit: int = 200) -> str:
@@ -78,7 +87,7 @@ def write_text(text: str) -> None:
 
 def write_json(text: str) -> None:
     """Write JSON to stdout: to a terminal with equivalent escapes, unchanged to a file or a pipe."""
-    sys.stdout.write(text.translate(_JSON_TABLE) if sys.stdout.isatty() else text)
+    sys.stdout.write(text.translate(_json_table()) if sys.stdout.isatty() else text)
 
 
 BORDER: Final = 4
