@@ -96,7 +96,7 @@ class ConnectionV3(DeviceConnection):
                 self.request_close(close_codes.PROTOCOL_ERROR)
 
     def _decoded(self, message: str | bytes) -> ClientFrame | None:
-        """Return the frame; None if it is bad, and the device is told so."""
+        """Return the frame; None if it is bad, which the device hears."""
         try:
             if isinstance(message, bytes):
                 raise WireError("a binary frame")

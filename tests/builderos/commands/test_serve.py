@@ -41,7 +41,7 @@ def test_no_generated_source_is_kept(cache: SourcesOfFiles) -> None:
     assert cache == {}
 
 
-def test_a_traceback_through_generated_code_shows_the_lines_of_files(cache: SourcesOfFiles) -> None:
+def test_a_traceback_through_generated_code_shows_files(cache: SourcesOfFiles) -> None:
     def refuse(_self: Any, _attribute: Any, _value: Any) -> None:
         raise ValueError("refused")
 
