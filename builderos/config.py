@@ -35,7 +35,7 @@ from builderos.config_values import (
     roots,
 )
 from builderos.push_config import parse_push
-from storage.node_records import NODE_NAME, is_node_name
+from storage.records import NODE_NAME, is_node_name
 from transport.push.settings import PushSettings
 
 __all__ = [

@@ -6,9 +6,13 @@ a payload is bytes and a kind is a word.
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import attrs
 
 __all__ = [
+    "NODE_NAME",
     "OWNER",
     "PIECE_KINDS",
     "CommandRecord",
@@ -20,10 +24,14 @@ __all__ = [
     "Row",
     "SessionRecord",
     "Summary",
+    "is_node_name",
 ]
 
 OWNER = "self"
 """The owner of every session of a database that one server has for itself."""
+
+NODE_NAME: Final = "1 to 31 small letters, digits and hyphens"
+_NODE_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 PIECE_KINDS = frozenset({"message", "thinking"})
 """The pieces of an answer: by far the most rows, so two things leave them out. The index `journal_turn` does not
@@ -182,3 +190,8 @@ class SessionRecord:
     pinned: bool = False
     archived: bool = False
     owner: str = OWNER
+
+
+def is_node_name(text: str) -> bool:
+    """Return whether one of several servers with one database may have this name."""
+    return _NODE_NAME.fullmatch(text) is not None and text != OWNER

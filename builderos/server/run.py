@@ -20,7 +20,7 @@ from builderos.server.server import ServeError, run_server
 from builderos.server.tls import Tls, TlsError
 from storage.data_folder import open_data_folder
 from storage.errors import StorageError, StorageLocked
-from storage.node_records import NODE_NAME, is_node_name
+from storage.records import NODE_NAME, is_node_name
 
 __all__ = ["start_server"]
 

@@ -16,7 +16,7 @@ import cattrs
 import orjson
 from cattrs.gen import make_dict_structure_fn
 
-from storage.node_records import NODE_NAME, is_node_name
+from storage.records import NODE_NAME, is_node_name
 from transport.v3.client_frames import (
     Answers,
     AttachmentRef,
