@@ -12,19 +12,20 @@ from contextlib import suppress
 
 import attrs
 
-from actors.events.codec import decode_row, decode_settings, encode_entry, encode_settings
+from actors.events.codec import decode_row, encode_entry, encode_settings
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted
 from actors.offer import NO_OFFER, decode_offer
 from actors.ports import Catalog, Journal, Ownership
 from actors.session.apply import apply
+from actors.session.effect_runner import SessionDeps
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
 from storage.errors import SessionExists, SessionMissing
 from storage.records import Grant, NewSession, SessionRecord
 
-__all__ = ["Forking", "TurnRuns", "UnknownTurn", "new_fork"]
+__all__ = ["Forking", "TurnRuns", "UnknownTurn", "fork_session"]
 
 BATCH_ROWS = 500
 """Rows of one transaction; a page of the journal is also bounded in bytes."""
@@ -174,33 +175,23 @@ class Forking:
         await self.journal.append(grant, before, entries, durable=durable, summary=summary(state))
 
 
-async def new_fork(
-    catalog: Catalog, source_id: str, after_turn: str | None, new_id: str, device_id: str, at_ms: int
-) -> NewSession:
-    """Return the session that a fork begins as. A mode in which the agent asks nobody is not taken over.
-
-    Raises:
-        SessionMissing: there is no such source.
-        StorageError: it could not be read.
-    """
-    source = await catalog.get(source_id)
+async def fork_session(
+    deps: SessionDeps,
+    source_id: str,
+    after_turn: str | None,
+    new_id: str,
+    device_id: str,
+    title: str | None,
+) -> None:
+    """Make a fork `new_id`, with its source's settings but without a mode that never asks. Raises as `Forking.fork`."""
+    source = await deps.catalog.get(source_id)
     if source is None:
         raise SessionMissing(source_id)
-    offer = await catalog.offer_of(source.agent_type)
-    mode = restore(source).settings.permission_mode
-    kind = (NO_OFFER if offer is None else decode_offer(offer)).kind_of(mode)
-    settings = _settings_of_fork(source, f"{source_id}/{after_turn or ''}", keep_mode=kind != "bypass")
-    return NewSession(new_id, source.agent_type, device_id, settings, at_ms, _workspace_of(settings))
-
-
-def _settings_of_fork(source: SessionRecord, origin: str, *, keep_mode: bool) -> bytes:
-    """Return what a fork starts with: the source's settings, with a mode that never asks only if `keep_mode`."""
+    offer = await deps.catalog.offer_of(source.agent_type)
     settings = restore(source).settings
-    if not keep_mode:
+    mode = settings.permission_mode
+    if (NO_OFFER if offer is None else decode_offer(offer)).kind_of(mode) == "bypass":
         settings = attrs.evolve(settings, permission_mode=None)
-    return encode_settings(settings, origin=origin)
-
-
-def _workspace_of(settings: bytes) -> str:
-    """Return the workspace that settings name."""
-    return decode_settings(settings).workspace
+    encoded = encode_settings(settings, origin=f"{source_id}/{after_turn or ''}")
+    new = NewSession(new_id, source.agent_type, device_id, encoded, deps.clock(), settings.workspace)
+    await Forking(deps.journal, deps.ownership, deps.catalog).fork(source_id, after_turn, new, title)

@@ -19,7 +19,7 @@ from actors.session.steps.step import Step
 from actors.tail import Tail
 from storage.records import Grant
 
-__all__ = ["end_failed_session", "end_hubs", "end_restored_sessions"]
+__all__ = ["end_failed_session", "end_hubs", "end_restored_sessions", "sort_hubs"]
 
 log = logging.getLogger("builderos.actors")
 
@@ -114,6 +114,25 @@ async def _append(journal: Journal, grant: Grant, step: Step, *, durable: bool) 
     return await journal.append(
         grant, grant.seq, entries, fold=step.folds, durable=durable, summary=summary(step.state)
     )
+
+
+async def sort_hubs(deps: SessionDeps) -> tuple[set[str], list[str]]:
+    """Return the sessions whose last hubs are found here, dead ones too: what they left is to be journalled. And the
+    hubs that no session of this machine knows.
+
+    Raises:
+        StorageError: the sessions could not be read.
+    """
+    wanted: set[str] = set()
+    strays: list[str] = []
+    for found in await deps.hubs.living():
+        record = await deps.catalog.get(found.session_id)
+        kept = record.summary if record is not None and record.owner == deps.catalog.owner else None
+        if kept is not None and kept.hub_id == found.hub_id:
+            wanted.add(found.session_id)
+        else:
+            strays.append(found.hub_id)
+    return wanted, strays
 
 
 async def end_hubs(hubs: Hubs, hub_ids: Sequence[str]) -> None:

@@ -17,29 +17,20 @@ from actors.commands import Envelope
 from actors.config import ActorConfig
 from actors.crashes import CrashRecord, run_guarded
 from actors.errors import HubFenced, SessionBusy, SessionFailed, ShuttingDown
-from actors.fork import Forking, new_fork
-from actors.recovery import end_failed_session, end_hubs
+from actors.fork import fork_session
+from actors.recovery import end_failed_session, end_hubs, sort_hubs
 from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
 from actors.session.snapshot import has_work
 from actors.tail import Following, Listener, SessionProblem, Tail, Watching
+from actors.timekeeper import Timekeeper
 from bridgehub.protocol.errors import unwrap
-from storage.errors import Fenced, SessionMissing, StorageError
+from storage.errors import Fenced, SessionMissing, StorageUnavailable
 
-__all__ = ["Supervisor", "SupervisorStatistics", "open_supervisor"]
+__all__ = ["Hold", "Supervisor", "SupervisorStatistics", "open_supervisor"]
 
 log = logging.getLogger("builderos.actors")
-
-
-CLOCK_S = 30.0
-"""How often it is looked which sessions are due, at least: the clock of the wall may be set."""
-
-DUE_AT_ONCE = 500
-"""Sessions that are started at once because their time came."""
-
-DUE_AGAIN_S = 0.5
-"""When it is looked again after some were due: their actors take them in the meantime."""
 
 
 @attrs.frozen
@@ -71,18 +62,35 @@ class _Child:
 
 
 @attrs.define(eq=False)
+class Hold:
+    """A session that is kept without its owner. `moves`: to another machine, so that commands may come again;
+    `is_gone`: set by the holder once the session is not here any more."""
+
+    moves: bool = False
+    is_gone: bool = False
+
+
+@attrs.define(eq=False)
 class Supervisor:
-    """Runs an actor for each session that is in use. Made by `open_supervisor` only."""
+    """Runs an actor for each session that is in use. Made by `open_supervisor` only.
+
+    `on_fenced`: if several machines share the sessions: called after one was found to be another machine's.
+    """
 
     _deps: SessionDeps
     _nursery: trio.Nursery
     _children: dict[str, _Child] = attrs.field(factory=dict)
     _watchers: dict[Callable[[str], None], None] = attrs.field(factory=dict)
-    _removing: set[str] = attrs.field(factory=set)
+    _held: dict[str, Hold] = attrs.field(factory=dict)
     _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _crash_count: int = 0
     _closing: bool = False
-    _rested: trio.Event = attrs.field(factory=trio.Event)
+    on_fenced: Callable[[], None] | None = None
+    timekeeper: Timekeeper = attrs.field(init=False)
+
+    @timekeeper.default
+    def _new_timekeeper(self) -> Timekeeper:
+        return Timekeeper(self._deps.catalog, self._deps.clock, self.start)
 
     # ---- the ports ----
 
@@ -90,14 +98,12 @@ class Supervisor:
         """Hand a command to the session's actor, starting it where it is not live. See `CommandBus`."""
         if self._closing:
             raise ShuttingDown("the server is about to stop")
-        if session_id in self._removing:
-            raise SessionMissing(session_id)
+        self._refuse_held(session_id)
         if session_id not in self._children and await self._deps.catalog.get(session_id) is None:
             raise SessionMissing(session_id)
         if self._closing:
             raise ShuttingDown("the server is about to stop")
-        if session_id in self._removing:
-            raise SessionMissing(session_id)
+        self._refuse_held(session_id)
         child = self._child(session_id)
         if child.failed_at is not None:
             left = child.failed_at + self._config.revive_after_s - trio.current_time()
@@ -120,7 +126,7 @@ class Supervisor:
         child = self._child(session_id)
         child.tail.join(listener)
         try:
-            if child.failed_at is None and not self._closing and session_id not in self._removing:
+            if child.failed_at is None and not self._closing and session_id not in self._held:
                 self._ensure_running(child)
         except BaseException:
             self.leave(child.tail, listener)
@@ -165,31 +171,47 @@ class Supervisor:
             ShuttingDown: the server is about to stop.
             StorageUnavailable: as `Catalog.remove`.
         """
-        if self._closing:
-            raise ShuttingDown("the server is about to stop")
-        if session_id in self._removing:
-            raise SessionMissing(session_id)
-        child = self._child(session_id)
-        was_running, removed = child.running, False
-        self._removing.add(session_id)
-        try:
-            await self._refuse_busy(child)  # so that one at work is not even stopped
-            await self._stop(child)
-            await self._refuse_busy(child)
+        async with self.held(session_id) as hold:
             hubs = [found for found in await self._deps.hubs.living() if found.session_id == session_id]
             await end_hubs(self._deps.hubs, [found.hub_id for found in hubs])
             await self._deps.catalog.remove(session_id)
-            removed = True
+            hold.is_gone = True
+
+    @asynccontextmanager
+    async def held(self, session_id: str, *, moves: bool = False, busy: bool = False) -> AsyncIterator[Hold]:
+        """Keep a session stopped inside the block; afterwards it is as before, unless the holder says that it is gone:
+        then attached devices must attach again. `busy`: also one that has work to do. Raises as `remove`."""
+        if self._closing:
+            raise ShuttingDown("the server is about to stop")
+        self._refuse_held(session_id)
+        child = self._child(session_id)
+        was_running = child.running
+        hold = self._held[session_id] = Hold(moves)
+        try:
+            if not busy:
+                await self._refuse_busy(child)  # so that one at work is not even stopped
+            await self._stop(child)
+            if not busy:
+                await self._refuse_busy(child)
+            yield hold
         finally:
-            self._removing.discard(session_id)
-            if was_running and not removed and not self._closing:
+            del self._held[session_id]
+            if hold.is_gone:
+                # A new session of this id gets a tail of its own.
+                self._children.pop(session_id, None)
+                child.tail.reset(child.tail.epoch + 1, 0)
+                self.note_change(session_id)
+            elif was_running and not self._closing:
                 self._ensure_running(self._child(session_id))  # its entry may have gone with its actor
-            elif not removed:
+            else:
                 self._let_go(child)
-        # An attached device finds that its past is gone; a new session of this id gets a tail of its own.
-        self._children.pop(session_id, None)
-        child.tail.reset(child.tail.epoch + 1, 0)
-        self.note_change(session_id)
+
+    def _refuse_held(self, session_id: str) -> None:
+        hold = self._held.get(session_id)
+        if hold is not None and hold.moves:
+            raise StorageUnavailable(f"session {session_id} moves to another machine; try again")
+        if hold is not None:
+            raise SessionMissing(session_id)
 
     async def fork(
         self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
@@ -199,9 +221,7 @@ class Supervisor:
         Raises:
             SessionMissing, SessionExists, UnknownTurn, TurnRuns, StorageError: as `actors.fork`.
         """
-        deps, at_ms = self._deps, self._deps.clock()
-        new = await new_fork(deps.catalog, session_id, after_turn, new_id, device_id, at_ms)
-        await Forking(deps.journal, deps.ownership, deps.catalog).fork(session_id, after_turn, new, title)
+        await fork_session(self._deps, session_id, after_turn, new_id, device_id, title)
         self.note_change(new_id)
 
     async def _stop(self, child: _Child) -> None:
@@ -222,6 +242,11 @@ class Supervisor:
         """What every session works with."""
         return self._deps
 
+    @property
+    def live(self) -> tuple[str, ...]:
+        """The sessions for which `is_live` holds."""
+        return tuple(self._children)
+
     def is_live(self, session_id: str) -> bool:
         """Tell whether a session's actor runs, a device follows it, or it failed and may be revived."""
         return session_id in self._children
@@ -235,27 +260,6 @@ class Supervisor:
             crash_count=self._crash_count,
         )
 
-    # ---- what is due ----
-
-    async def keep_time(self) -> None:
-        """Start the actors of sessions whose time comes while nobody uses them, until cancelled."""
-        while True:
-            self._rested = trio.Event()
-            wait_s = CLOCK_S
-            try:
-                for session_id, at_ms in await self._deps.catalog.due(DUE_AT_ONCE):
-                    left_s = (at_ms - self._deps.clock()) / 1000
-                    if left_s > 0:
-                        wait_s = min(wait_s, left_s)
-                        break
-                    wait_s = DUE_AGAIN_S
-                    if not self._closing and session_id not in self._removing:
-                        self._ensure_running(self._child(session_id))
-            except StorageError as exc:
-                log.warning("it is not known which sessions are due: %s", exc)
-            with trio.move_on_after(wait_s):
-                await self._rested.wait()
-
     # ---- start and stop ----
 
     async def recover(self) -> None:
@@ -266,21 +270,15 @@ class Supervisor:
         Raises:
             StorageError: the sessions could not be read.
         """
-        deps = self._deps
-        unfinished = set(await deps.catalog.unfinished())
-        orphans: list[str] = []
-        wanted: set[str] = set()
-        for found in await deps.hubs.living():
-            record = await deps.catalog.get(found.session_id)
-            known = (
-                record is not None and record.summary is not None and record.summary.hub_id == found.hub_id
-            )
-            if known:  # also a dead one: what it left is to be journalled
-                wanted.add(found.session_id)
-            else:
-                orphans.append(found.hub_id)
-        await end_hubs(deps.hubs, orphans)  # before anything can be sent again
+        unfinished = set(await self._deps.catalog.unfinished())
+        wanted, strays = await sort_hubs(self._deps)
+        await end_hubs(self._deps.hubs, strays)  # before anything can be sent again
         for session_id in sorted(unfinished | wanted):
+            self.start(session_id)
+
+    def start(self, session_id: str) -> None:
+        """Run a session's actor, which has something to do that nobody asked for. Never blocks."""
+        if not self._closing and session_id not in self._held:
             self._ensure_running(self._child(session_id))
 
     async def close(self, *, stop_hubs: bool) -> None:
@@ -331,7 +329,7 @@ class Supervisor:
                     pass
         finally:
             child.running = False
-            self._rested.set()  # what it waited for is the clock's from now on
+            self.timekeeper.look()  # what it waited for is the clock's from now on
             child.scope = trio.CancelScope()
             self._ended.unpark_all()
             self._refuse_all(child, "the server is about to stop")
@@ -346,7 +344,11 @@ class Supervisor:
         cause = unwrap(died_of)
         if isinstance(cause, Fenced | HubFenced | SessionMissing):
             log.warning("session %s: no longer ours: %s", child.session_id, cause)
-            self._turn_away(child, str(cause))
+            if self.on_fenced is not None and isinstance(cause, Fenced):
+                self._refuse_all(child, "the session is on another machine now; send it once more")
+                self.on_fenced()
+            else:
+                self._turn_away(child, str(cause))
             return False
         self._crash_count += 1
         log.error("session %s: its actor crashed", child.session_id, exc_info=died_of)
@@ -374,7 +376,7 @@ class Supervisor:
 
     def _let_go(self, child: _Child) -> None:
         idle = not child.running and child.failed_at is None and not child.tail.is_watched
-        if idle and child.session_id not in self._removing and self._children.get(child.session_id) is child:
+        if idle and child.session_id not in self._held and self._children.get(child.session_id) is child:
             del self._children[child.session_id]
 
 
@@ -388,7 +390,7 @@ async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
     """
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(deps, nursery)
-        nursery.start_soon(supervisor.keep_time)
+        nursery.start_soon(supervisor.timekeeper.run)
         try:
             yield supervisor
         finally:
