@@ -100,7 +100,7 @@ test-agents: install $(REAL_STAMP) ## run real agents of the Agent Client Protoc
 
 # It starts its own PostgreSQL in a temporary folder, as user postgres if it is root.
 test-postgres: install ## test against PostgreSQL (Debian: apt install postgresql)
-	@$(BIN)/python -m pytest -q -n 0 tests/postgres $(ARGS)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile tests/postgres $(ARGS)
 
 pictures: install ## draw the pictures of the terminal client in the docs again
 	@PICTURES=1 $(BIN)/python -m pytest -q -n 0 tests/builderos/terminal_client/test_pictures.py

@@ -19,7 +19,15 @@ import attrs
 import psutil
 import psycopg
 
-__all__ = ["Cluster", "find_program", "free_port", "owner", "run_cluster", "temporary_cluster"]
+__all__ = [
+    "Cluster",
+    "find_program",
+    "free_port",
+    "owner",
+    "run_cluster",
+    "temporary_cluster",
+    "temporary_folder",
+]
 
 START_S = 30.0
 ROLE = "plain"
@@ -157,12 +165,18 @@ def run_cluster(folder: Path, settings: Mapping[str, str] | None = None) -> Iter
 
 @contextmanager
 def temporary_cluster() -> Iterator[Cluster]:
-    """Make and run a server in a temporary folder; in memory if that is there, for each database is 300 files."""
+    """Make and run a server in a temporary folder."""
+    with temporary_folder() as folder, run_cluster(folder) as running:
+        yield running
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder for a server; in memory if that is there, for each database is 300 files."""
     # Not pytest's own folder: only its owner may enter that, and PostgreSQL runs as another user than root.
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="bos-pg-", dir=memory if memory.is_dir() else None))
     try:
-        with run_cluster(folder) as running:
-            yield running
+        yield folder
     finally:
         shutil.rmtree(folder)

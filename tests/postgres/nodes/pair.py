@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import attrs
+import trio
 
 from tests.support.server import Server, open_server
 
@@ -59,15 +60,19 @@ async def open_pair(
     """
     async with AsyncExitStack() as stack:
         folder = folder or stack.enter_context(short_folder())
-        servers = []
+        servers: list[Server] = []
         for name, way in (("a", url), ("b", url_of_b or url)):
             place = folder / name
             place.mkdir()
-            server = open_server(
+            opened = open_server(
                 place,
                 config=config,
                 arguments=(*node_arguments(way, name), *arguments),
                 environment={"BUILDEROS_API_KEY": KEY},
+                start=False,
             )
-            servers.append(await stack.enter_async_context(server))
+            servers.append(await stack.enter_async_context(opened))
+        async with trio.open_nursery() as nursery:
+            for server in servers:
+                nursery.start_soon(server.start)
         yield Pair(*servers)
