@@ -257,7 +257,7 @@ class Draft:
 
 @attrs.frozen
 class Close:
-    """End the hub where nobody else is attached and no turn runs. Answer: `Closed`."""
+    """End the hub if nobody else is attached and no turn runs. Answer: `Closed`."""
 
     name: ClassVar[str] = "close"
 

@@ -16,7 +16,7 @@ class ActorConfig:
         warm_idle_s: a hub that was started for a message that did not come is stopped after this long.
         actor_idle_s: an idle session without hub and devices leaves memory after this long.
         tail_rest_s: how long after its last event a session keeps its tail for those who are behind.
-        link_patience_s: how long a message waits for a hub that lives and takes no link, where it certainly has not
+        link_patience_s: how long a message waits for a hub that lives and takes no link, if it certainly has not
             had the message; then another one gets it.
         interrupt_limit_s: a turn that was interrupted ends within this, whatever its hub does.
         storage_retry_s: while storage takes no writes, how often it is asked.

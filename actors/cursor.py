@@ -47,7 +47,7 @@ class Cursor:
         return self._free_at
 
     async def take(self, now: float) -> EventBatch:
-        """Return what follows the position, within its bounds, and move there; empty where nothing is due.
+        """Return what follows the position, within its bounds, and move there; empty if nothing is due.
 
         A cancelled take moves nothing.
 

@@ -73,10 +73,10 @@ class Journal(Protocol):
         Args:
             grant: the right to write, from `Ownership.acquire`.
             expected_seq: the head as the caller knows it.
-            entries: may be empty where only the summary changes.
+            entries: may be empty if only the summary changes.
             fold: ranges to replace, up to the new head.
             durable: return only after fsync.
-            summary: replaces the earlier one, but for its snapshot where that is None; None leaves it.
+            summary: replaces the earlier one, but for its snapshot if that is None; None leaves it.
 
         Returns:
             The new head.
@@ -103,7 +103,7 @@ class Journal(Protocol):
     ) -> Sequence[Row]:
         """Read committed rows with `after < seq` (and `seq < before`), ascending, at most `limit`.
 
-        A page also ends once its payloads pass 256 KiB together; it has at least one row where one is there, so
+        A page also ends once its payloads pass 256 KiB together; it has at least one row if one is there, so
         the reader continues after the last row's seq until a page is empty. With `newest` the last rows of the
         range instead of the first, still ascending. `kinds` keeps only those kinds.
         """
@@ -120,7 +120,7 @@ class Journal(Protocol):
     async def first_seq_of_turns(self, session_id: str, count: int) -> int:
         """Return the seq of the first event of the last `count` turns that have started.
 
-        It is the least `first_seq` over all rows of those turns; head + 1 where `count` is 0 or none started.
+        It is the least `first_seq` over all rows of those turns; head + 1 if `count` is 0 or none started.
         """
         ...
 
@@ -151,7 +151,7 @@ class Catalog(Protocol):
         ...
 
     async def get(self, session_id: str) -> SessionRecord | None:
-        """Return one session, None where it is not there."""
+        """Return one session, None if it is not there."""
         ...
 
     async def page(
@@ -227,7 +227,7 @@ class CommandBus(Protocol):
     """From a connection to the session's owner."""
 
     async def submit(self, session_id: str, envelope: Envelope) -> None:
-        """Hand a command to the session's owner, starting it where it is not live.
+        """Hand a command to the session's owner, starting it if it is not live.
 
         Waits while the owner's mailbox is full. Cancelling a submit that waits leaves no trace.
 
@@ -310,7 +310,7 @@ class HubLink(Protocol):
         ...
 
     async def send(self, message: ToHub) -> None:
-        """Write one message. Raises HubLost where the hub is gone or the link broken."""
+        """Write one message. Raises HubLost if the hub is gone or the link broken."""
         ...
 
     async def receive(self) -> Sequence[Reported]:
@@ -381,7 +381,7 @@ class Hubs(Protocol):
         ...
 
     async def find(self, hub_id: str) -> FoundHub | None:
-        """Look a hub up; None where it has no files, so was never started or is forgotten."""
+        """Look a hub up; None if it has no files, so was never started or is forgotten."""
         ...
 
     async def living(self) -> Sequence[FoundHub]:

@@ -72,7 +72,7 @@ class Rejected:
     """The command was refused and left no trace.
 
     Attributes:
-        message_id, request_id: which one it answers, where the command had one.
+        message_id, request_id: which one it answers, if the command had one.
         head: the present position, with `stale_head`.
         by_device: who was first, with `already_resolved`.
         by_session: which other session works in the same folder, with `busy`.

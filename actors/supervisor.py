@@ -95,7 +95,7 @@ class Supervisor:
     # ---- the ports ----
 
     async def submit(self, session_id: str, envelope: Envelope) -> None:
-        """Hand a command to the session's actor, starting it where it is not live. See `CommandBus`."""
+        """Hand a command to the session's actor, starting it if it is not live. See `CommandBus`."""
         if self._closing:
             raise ShuttingDown("the server is about to stop")
         self._refuse_held(session_id)

@@ -2,7 +2,7 @@
 
 The tail also carries the session's transient news (who is attached, drafts, trouble): the newest value of each kind with
 a version, never a queue. A listener that is woken looks at both and takes what is new to it. So a slow listener costs
-nothing: it reads later, from here while it can and from the journal where it has fallen behind.
+nothing: it reads later, from here while it can and from the journal if it has fallen behind.
 """
 
 from __future__ import annotations
@@ -239,7 +239,7 @@ class Tail:
         self._wake_all()
 
     def read_nowait(self, after: int) -> EventBatch | None:
-        """Return what follows `after` up to a bound, joined; None where only the journal still has it."""
+        """Return what follows `after` up to a bound, joined; None if only the journal still has it."""
         if after >= self.head_seq:
             return EventBatch(self.session_id, self.epoch, ())
         known = self._rounds.get(after)

@@ -72,7 +72,7 @@ class Server:
         return [process.pid for process in _descendants(self.pid) if _is_hub(process)]
 
     def fork_server(self) -> int | None:
-        """Return the pid of the process that its hubs are forked from, None where there is none."""
+        """Return the pid of the process that its hubs are forked from, None if there is none."""
         found = _descendants(self.pid)
         return next((one.pid for one in found if _runs(one, _FORK_SERVER_PROGRAM) and not _is_hub(one)), None)
 

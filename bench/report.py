@@ -47,7 +47,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is reached; None where the row has none."""
+        """Whether the target is reached; None if the row has none."""
         if self.target is None:
             return None
         judged: Spread | None = getattr(self, self.target.of)

@@ -1,4 +1,4 @@
-"""`python -m bridgehub`: one hub as a program of its own, where forking is not to be had (macOS).
+"""`python -m bridgehub`: one hub as a program of its own, if forking is not to be had (macOS).
 
 The spec comes as one line on stdin, the answer goes as one line to stdout; then both are let go.
 """

@@ -47,9 +47,9 @@ async def keep_blob(folder: str, blob: Blob) -> None:
 
 
 def write_blob(folder: str, blob: Blob) -> None:
-    """Write the blob into `folder`, fsynced, mode 0600; nothing where it is there already. Blocks.
+    """Write the blob into `folder`, fsynced, mode 0600; nothing if it is there already. Blocks.
 
-    The folder is made (0700) where it is missing. A kill in the middle leaves a file `.new-…`, never a blob.
+    The folder is made (0700) if it is missing. A kill in the middle leaves a file `.new-…`, never a blob.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.

@@ -183,7 +183,7 @@ def _exec_hub(spec: HubSpec) -> _Started:
 
 
 def _await_answer(answers: int) -> bytes | None:
-    """Return the hub's line; None where it died or took too long."""
+    """Return the hub's line; None if it died or took too long."""
     held = b""
     deadline = time.monotonic() + READY_S
     while not held.endswith(b"\n"):

@@ -166,7 +166,7 @@ class LinkServer:
             await stream.send_all(await self.outbox.take())
 
     def _take(self, line: bytes) -> bool:
-        """Act on a line; False where it ends the link."""
+        """Act on a line; False if it ends the link."""
         try:
             message = decode_to_hub(line)
         except LinkError as exc:

@@ -71,7 +71,7 @@ class Masker:
         return line
 
     def event(self, event: HubEvent) -> HubEvent:
-        """Return an event with its secrets masked, where its words are about an agent and not the agent's."""
+        """Return an event with its secrets masked, if its words are about an agent and not the agent's."""
         match event:
             case TurnFailed() | Noticed():
                 return attrs.evolve(event, content=self.text(event.content))

@@ -114,7 +114,7 @@ class Outbox:
     # ---- the agent's side ----
 
     async def put(self, event: HubEvent) -> None:
-        """Number and keep an event. Checkpoints only where it waits for room.
+        """Number and keep an event. Checkpoints only if it waits for room.
 
         What is too long in it is cut (`protocol.limits`); a piece over 256 KiB as JSON becomes several. Cancelling one
         that waits leaves no trace of it, or of that part of a long piece.

@@ -35,6 +35,7 @@ BANNED: Final = {
     r"told|tells": "say, show, report, print, send, return",
     r"unforeseen": "unexpected",
     r"passing (?:files?|folders?|news|sessions?)": "temporary",
+    r"(?:none|true|false|nothing|empty|ignored|lost|dropped) where": "if",
     r"see the module": "say it, or write no docstring",
 }
 """Pattern of a word, in any case: what to write instead."""
@@ -167,6 +168,7 @@ def test_code_words() -> None:
     ("text", "words"),
     [
         ("The mother is told.", ["mother", "told"]),
+        ("None where it is gone, where it lies.", ["none where"]),
         ("It is no file, and goes\non.", ["is no", "goes on"]),
         ("There is no file, and it is no longer read.", []),
         ("Remember the year, recommend another; the theme is here.", []),

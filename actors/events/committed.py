@@ -79,7 +79,7 @@ class Committed:
     Attributes:
         at_ms: the moment of journalling, milliseconds since 1970 in UTC.
         turn_id: None outside a turn.
-        device_id: the label of the author's device, where there is one.
+        device_id: the label of the author's device, if there is one.
     """
 
     seq: int

@@ -172,7 +172,7 @@ class TurnError:
 
 @attrs.frozen
 class Interrupted:
-    """A turn's end by a person. `by_device` is None where the record of who it was died with a server."""
+    """A turn's end by a person. `by_device` is None if the record of who it was died with a server."""
 
     kind: ClassVar[str] = "interrupted"
     by_device: str | None

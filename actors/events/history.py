@@ -70,7 +70,7 @@ async def read_history(
         journal, session_id: where to read.
         before_seq: where the turn that asks begins.
         limit_bytes: of UTF-8, all together.
-        leave_out: the message that the turn is about, which may stand in the past where it is tried again.
+        leave_out: the message that the turn is about, which may stand in the past if it is tried again.
 
     Raises:
         StorageError: the journal could not be read.
@@ -130,7 +130,7 @@ class _Turns:
 
 @attrs.frozen
 class Around:
-    """The checkpoints before and after a turn, by id; None where there is none (yet)."""
+    """The checkpoints before and after a turn, by id; None if there is none (yet)."""
 
     before: str | None = None
     after: str | None = None

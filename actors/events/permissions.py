@@ -19,7 +19,7 @@ class PermissionRequested:
     """The agent waits for a person.
 
     Attributes:
-        questions: where it asks something rather than for a right.
+        questions: if it asks something rather than for a right.
         grant: what `allow_session` allows from now on, in words; None: no more than this call.
         task_id: the delegated task that asks, None for the session's own agent.
         about: what the request is about; the `kind` of its frame.

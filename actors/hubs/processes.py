@@ -64,13 +64,13 @@ class ProcessHubs:
     """The hub processes of one data folder. `aclose` ends the fork server; hubs keep running.
 
     Attributes:
-        folder: `DIR/hubs`, made with mode 0700 where it is not there.
+        folder: `DIR/hubs`, made with mode 0700 if it is not there.
         short_folder: where sockets lie whose path under `folder` would be over 100 bytes: a folder of this
             data folder alone under the temp folder, whose name the wiring notes. Made when needed.
         name_of: from the session id that a hub was started with to today's: hubs of an earlier version have the iOS
             app's own ids.
         on_start: called with the session's id when a hub is about to start.
-        by_exec: hubs are programs of their own instead of forks; right where fork is not safe (macOS).
+        by_exec: hubs are programs of their own instead of forks; right if fork is not safe (macOS).
     """
 
     folder: Path
@@ -148,7 +148,7 @@ class ProcessHubs:
         await trio.to_thread.run_sync(self._forget, hub_id, limiter=self._looks)
 
     async def find(self, hub_id: str) -> FoundHub | None:
-        """Look a hub up; None where it has no files, so was never started or is forgotten."""
+        """Look a hub up; None if it has no files, so was never started or is forgotten."""
         return await trio.to_thread.run_sync(self._find_one, hub_id, limiter=self._looks)
 
     async def living(self) -> Sequence[FoundHub]:

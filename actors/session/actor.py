@@ -155,7 +155,7 @@ class SessionActor:
         return "leave"
 
     async def _settle(self, given: Sequence[Input]) -> bool:
-        """Step one batch and see it through; False where storage did not take it."""
+        """Step one batch and see it through; False if storage did not take it."""
         step = Step(self._state, self.deps.clock(), self.deps.new_id)
         for one in given:
             decide(step, one)
@@ -171,7 +171,7 @@ class SessionActor:
         return True
 
     async def _next_inputs(self) -> list[Input] | None:
-        """Wait for mail, or for a deadline of the session's own; None where the actor may leave."""
+        """Wait for mail, or for a deadline of the session's own; None if the actor may leave."""
         mailbox = self.mailbox
         while True:
             due = self._timers.next_at()
@@ -210,7 +210,7 @@ class SessionActor:
     # ---- commit, then act ----
 
     async def _commit(self, step: Step) -> tuple[list[Committed], list[Entry]] | None:
-        """Append what was decided; None where it is certain that nothing was stored."""
+        """Append what was decided; None if it is certain that nothing was stored."""
         state = self._state
         items = join_pieces(step.events, starts=step.starts)
         hub = (state.hub_id, state.hub_seq)

@@ -81,7 +81,7 @@ class SendHistory:
 
 @attrs.frozen
 class SendToHub:
-    """Say something to the hub; lost where no link is up, and made good when the next one is."""
+    """Say something to the hub; lost if no link is up, and made good when the next one is."""
 
     message: ToHub
 

@@ -115,7 +115,7 @@ class HubOwner:
         self._add(life)
 
     def tell(self, message: ToHub) -> None:
-        """Say something to the living hub; dropped where no link is up."""
+        """Say something to the living hub; dropped if no link is up."""
         if self._link is not None:
             if isinstance(message, Prompt):
                 self._lives[0].last_prompt = message.turn_id
@@ -285,7 +285,7 @@ class HubOwner:
 
 
 def _heard_until(failure: HubError | None, *, heard: bool) -> bool:
-    """Return `heard` where only the link broke; else raise what went wrong with the hub itself."""
+    """Return `heard` if only the link broke; else raise what went wrong with the hub itself."""
     if failure is None or isinstance(failure, HubLost):
         return heard
     raise failure

@@ -60,7 +60,7 @@ class HubGone:
 
     `reason`: `died`; `garbage`, it broke the protocol and was killed; `not_started`, it could not be; or
     `never_started`, an earlier owner journalled its id and did not come to start it. The last two took no prompt.
-    `last_prompt`: the turn of the newest prompt that this owner may have sent it, None where it sent none.
+    `last_prompt`: the turn of the newest prompt that this owner may have sent it, None if it sent none.
     """
 
     hub_id: str

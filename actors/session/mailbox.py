@@ -82,7 +82,7 @@ class Mailbox:
         self.wake()
 
     def wake(self) -> None:
-        """Wake the reader, also where nothing was put."""
+        """Wake the reader, also if nothing was put."""
         self._reader.set()
 
     async def wait(self) -> None:

@@ -66,7 +66,7 @@ _FIELDS = [field.name for field in attrs.fields(_Snapshot)]
 
 
 def summary(state: SessionState) -> Summary:
-    """Return what is written with the next append; the snapshot is in it only where it changed.
+    """Return what is written with the next append; the snapshot is in it only if it changed.
 
     Call it once an append: a caller that could not write the result must throw the state away, or write the
     same again.

@@ -38,7 +38,7 @@ TOOL_S = 24 * 3600
 
 
 def claude_server(delegation: Delegation) -> McpSdkServerConfig | None:
-    """Return the MCP server for the Claude Agent SDK; None where nothing is offered. Needs the SDK."""
+    """Return the MCP server for the Claude Agent SDK; None if nothing is offered. Needs the SDK."""
     from claude_agent_sdk import create_sdk_mcp_server, tool
 
     if not delegation.offered:
@@ -59,7 +59,7 @@ def claude_server(delegation: Delegation) -> McpSdkServerConfig | None:
 
 
 def codex_arguments(delegation: Delegation) -> tuple[str, ...]:
-    """Return the options of `codex` that register the server; empty where nothing is offered.
+    """Return the options of `codex` that register the server; empty if nothing is offered.
 
     The user's own config stays as it is. Nothing in them is secret: the socket lets in who may open it.
     """

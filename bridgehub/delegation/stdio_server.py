@@ -23,7 +23,7 @@ SERVER = "builderos"
 TOOL = "delegate"
 
 PROTOCOL = "2025-06-18"
-"""The MCP revision that is spoken where the client names none."""
+"""The MCP revision that is spoken if the client names none."""
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """A hub's line; a result is at most 256 Ki characters, as JSON up to six bytes each."""

@@ -136,7 +136,7 @@ class Delegation:
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """The agents that work may be handed to; empty where delegation is off.
+        """The agents that work may be handed to; empty if delegation is off.
 
         A relay knows no mode in which it changes nothing, so who may not write is not offered one.
         """

@@ -42,7 +42,7 @@ __all__ = ["AcpConversations", "sessions_of"]
 log = logging.getLogger("builderos.bridgehub")
 
 LIST_S: Final = 10.0
-"""How long to wait for an agent's list where the lists of all are wanted."""
+"""How long to wait for an agent's list if the lists of all are wanted."""
 
 READ_S: Final = 90.0
 """How long to wait for a conversation, or for the list of one agent: a start, and what it may take to answer."""

@@ -115,7 +115,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_pid_file(folder: Path) -> HubPid | None:
-    """Return what the pid file says; None where there is none or it is damaged."""
+    """Return what the pid file says; None if there is none or it is damaged."""
     try:
         with (folder / PID_NAME).open("rb") as file:
             raw: Any = orjson.loads(file.read(_MAX_PID_FILE_BYTES))

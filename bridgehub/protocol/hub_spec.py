@@ -42,7 +42,7 @@ class HubSpec:
         env: the agent's whole environment.
         options: the agent's table of the config, less `kind` and `env`.
         agent_session_id: the agent-side conversation's id, the same for each hub of the session.
-        agent_memory: what the driver last reported as `AgentMemory`; None where it never did.
+        agent_memory: what the driver last reported as `AgentMemory`; None if it never did.
         grants: what a person allowed for the whole session (`PermissionAsked.grant`).
         own_env: names in `env` that the agent's table of the config sets; no folder's settings override them.
         declined: whose settings the person said no to for this session (`protocol.trust.declined_name`).
@@ -50,7 +50,7 @@ class HubSpec:
         trusted_folders: folders that the operator trusts, with all that is below.
         counts_as: the folder whose trust counts for the workspace; empty: its own.
         blob_folder: where texts too long for an event go, one file each, named by sha256.
-        delegates: agents that this one may hand work to, by name; empty where delegation is off.
+        delegates: agents that this one may hand work to, by name; empty if delegation is off.
         max_task_depth, max_tasks: bounds of delegation in one turn.
         idle_abandon_s: without a server, this long after its turn's end it writes its events down and ends.
         busy_abandon_s: the same, in the middle of a turn.

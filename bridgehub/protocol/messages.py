@@ -88,7 +88,7 @@ class Configure:
 class Steer:
     """Give the running turn one more user message; `SteerTaken`, `SteerRefused` or `SteerLost` follows.
 
-    Ignored where that turn does not run any more, or where the message was had before.
+    Ignored if that turn does not run any more, or if the message was had before.
     """
 
     turn_id: str
@@ -119,7 +119,7 @@ class History:
 
 @attrs.frozen
 class InterruptTurn:
-    """Stop that turn: politely, and by force before 2 s have passed. Ignored where it does not run."""
+    """Stop that turn: politely, and by force before 2 s have passed. Ignored if it does not run."""
 
     turn_id: str
 
@@ -218,7 +218,7 @@ class Welcome:
         waiting: ids of the permission requests that wait for `Decided`.
         steered: ids of the messages that were steered into that turn.
         head_seq: the hub's newest event when it said this: earlier events come before this is judged.
-        history_wanted: the `limit_bytes` of a `HistoryWanted` that waits; 0 where none does.
+        history_wanted: the `limit_bytes` of a `HistoryWanted` that waits; 0 if none does.
         can_steer: whether the agent takes messages in mid-turn.
         takes_setup: whether the hub takes `Configure` and `Prompt.setup`; one that does not is older, and is replaced
             before the next turn.

@@ -96,7 +96,7 @@ def is_alive(pid: int, started: str) -> bool:
 
 
 def terminate(pid: int, started: str) -> bool:
-    """Send SIGTERM to exactly that process; False where it is gone."""
+    """Send SIGTERM to exactly that process; False if it is gone."""
     leader = _leader(pid, started)
     return leader is not None and _send(leader, signal.SIGTERM)
 
@@ -133,7 +133,7 @@ def kill_tree(
 
     Args:
         hub_id: the marker's value.
-        pid, started: the tree's first process, where it is known.
+        pid, started: the tree's first process, if it is known.
         variable: the marker: `TASK_MARKER` for the tree of a delegate.
 
     Raises:
@@ -180,7 +180,7 @@ def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psu
     """Return living descendants of `leader` and all others with the marker, never `leader` or the caller.
 
     The list of processes is not of a single moment: one that starts another and ends, while others are looked at, leaves a
-    child that was not on the list. So there is none only where a new list brings nothing new.
+    child that was not on the list. So there is none only if a new list brings nothing new.
     """
     spared = {os.getpid(), leader.pid if leader is not None else 0}
     found: list[psutil.Process] = []
@@ -215,7 +215,7 @@ def _find(hub_id: str, leader: psutil.Process | None, variable: str) -> list[psu
 
 
 def _carries(pid: int, variable: str, value: str) -> bool | None:
-    """Tell whether a process has the marker; None where nobody can tell just now.
+    """Tell whether a process has the marker; None if nobody can tell just now.
 
     A scan asks this of every process of the machine, for every hub that ends, and holds up the server's other
     threads meanwhile. A `psutil.Process` costs ten times as much.

@@ -122,7 +122,7 @@ class Checkpoints:
                 await saving.taken.wait()
 
     async def after(self, nursery: trio.Nursery) -> None:
-        """Save the state after the turn that began last, and say so. Does nothing where it was not saved before.
+        """Save the state after the turn that began last, and say so. Does nothing if it was not saved before.
 
         What is kept is then made smaller in `nursery`, if that is worth it.
         """

@@ -146,7 +146,7 @@ class TurnRunner:
         self._setups.change_nowait(setup)
 
     def interrupt_nowait(self, turn_id: str) -> None:
-        """Have that turn stopped; nothing where it does not run."""
+        """Have that turn stopped; nothing if it does not run."""
         turn = self._turn
         if turn is not None and turn.turn_id == turn_id:
             turn.stop()
@@ -161,7 +161,7 @@ class TurnRunner:
         self._between.stop_task_nowait(task_id)
 
     def steer_nowait(self, steer: Steer) -> None:
-        """Give the running turn one more message; nothing where that turn does not run or had it before."""
+        """Give the running turn one more message; nothing if that turn does not run or had it before."""
         turn = self._turn
         if turn is not None and turn.turn_id == steer.turn_id:
             turn.steering.take_nowait(steer)

@@ -60,7 +60,7 @@ class PermissionRequests:
     Attributes:
         grants: what was allowed for the whole session, also by earlier hubs.
         declined: whose settings the person said no to for the session (`protocol.trust.declined_name`).
-        history_limit: `limit_bytes` of the history that a driver waits for, 0 where none does.
+        history_limit: `limit_bytes` of the history that a driver waits for, 0 if none does.
     """
 
     grants: set[str]
@@ -76,7 +76,7 @@ class PermissionRequests:
         return tuple(self._requests)
 
     def decide_nowait(self, decided: Decided) -> None:
-        """Give an answer to whom it waits for; nothing where it does not."""
+        """Give an answer to whom it waits for; nothing if it does not."""
         request = self._requests.get(decided.request_id)
         if request is None or request.answer is not None:
             return
@@ -86,7 +86,7 @@ class PermissionRequests:
         request.answered.set()
 
     def history_nowait(self, history: History) -> None:
-        """Give the history to the driver that waits for it; nothing where none does."""
+        """Give the history to the driver that waits for it; nothing if none does."""
         if self.history_limit:
             self._history.append(history)
             self._history_came.set()

@@ -84,7 +84,7 @@ class TurnSteering:
 
     async def _bring(self, driver: AgentDriver, steered: _Steered, may_try: Callable[[], bool]) -> None:
         if driver.can_steer and may_try():
-            steered.outcome = SteerLost  # where it is cancelled or fails, nobody knows
+            steered.outcome = SteerLost  # if it is cancelled or fails, nobody knows
             try:
                 taken = await driver.steer(steered.steer)
             except Exception:

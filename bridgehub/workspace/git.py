@@ -27,7 +27,7 @@ ERROR_CHARS = 400
 """Of git's own words in an error."""
 
 LOW_PRIORITY = 10
-"""How nice git is where it works in the background."""
+"""How nice git is when it works in the background."""
 
 _FILTER = re.compile(r"filter\..*\.(clean|smudge|process|required)", re.DOTALL)
 
@@ -39,7 +39,7 @@ class GitMissing(Exception):
 class GitFailed(Exception):
     """Git ended with another status than expected, or took too long; the text is git's own.
 
-    `status`: None where it took too long.
+    `status`: None if it took too long.
     """
 
     def __init__(self, command: str, status: int | None, words: str) -> None:

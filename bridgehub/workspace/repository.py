@@ -38,7 +38,7 @@ class Repository:
 
 
 def find_repository(workspace: str, limit_s: float) -> Repository | None:
-    """Return the repository whose working tree holds `workspace`; None where there is none that counts.
+    """Return the repository whose working tree holds `workspace`; None if there is none that counts.
 
     One that ignores the workspace does not count. Raises GitFailed, GitMissing.
     """
@@ -110,7 +110,7 @@ def stamp_of(path: str | Path) -> tuple[int, ...] | None:
 def borrow_index(repository: Repository, target: Path, limit_s: float) -> list[bytes] | None:
     """Copy the person's index to `target`; return the paths whose entries must not be used.
 
-    None where it cannot be used at all; then nothing is there. Raises GitMissing.
+    None if it cannot be used at all; then nothing is there. Raises GitMissing.
     """
     try:
         shutil.copyfile(repository.index, target)

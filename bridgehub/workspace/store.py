@@ -186,7 +186,7 @@ class CheckpointStore:
     # ---- making it ----
 
     def prepare(self, limit_s: float) -> Repository | None:
-        """Make the store where it is not there, and have it know the person's repository as it is now.
+        """Make the store if it is not there, and have it know the person's repository as it is now.
 
         Raises GitFailed, GitMissing, OSError.
         """
@@ -219,7 +219,7 @@ class CheckpointStore:
 
     @contextmanager
     def locked(self, wait_s: float) -> Iterator[None]:
-        """Hold the workspace's lock. Raises StoreBusy where somebody else holds it for so long; OSError."""
+        """Hold the workspace's lock. Raises StoreBusy if somebody else holds it for so long; OSError."""
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(
             self.folder.with_name(f"{self.folder.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600

@@ -84,7 +84,7 @@ class _Taking:
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left. Raises TooMuch where none are."""
+        """Seconds that are left. Raises TooMuch if none are."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise TooMuch("it took too long")
@@ -193,7 +193,7 @@ class _Taking:
 
 
 def _reason_against(root: bytes, path: bytes) -> tuple[str | None, int]:
-    """Return why a path cannot be taken, None where it can, and how many bytes have to be read for it."""
+    """Return why a path cannot be taken, None if it can, and how many bytes have to be read for it."""
     if path.endswith(b"/"):
         return "nested_repository", 0
     try:

@@ -196,7 +196,7 @@ class _File:
     """What the new file is called until it is whole."""
 
     def change(self, old: Entry, new: Entry) -> bool:
-        """Bring the file from `old` to `new`; False where it is neither. Raises OSError, GitFailed."""
+        """Bring the file from `old` to `new`; False if it is neither. Raises OSError, GitFailed."""
         parents = self._open_parents(make=new != _ABSENT and old == _ABSENT)
         if parents is None:
             return new == _ABSENT
@@ -219,7 +219,7 @@ class _File:
                 os.close(descriptor)
 
     def _open_parents(self, *, make: bool) -> list[int] | None:
-        """Open the folders on the way, none of them a link; None where one is not there."""
+        """Open the folders on the way, none of them a link; None if one is not there."""
         opened = [os.open(self.store.workspace, _FOLDER)]
         try:
             for part in self.path.split(b"/")[:-1]:

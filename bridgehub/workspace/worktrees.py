@@ -34,7 +34,7 @@ _NAME = re.compile(r"(?![.-])(?!.*\.\.)[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
 class BadWorktree(Exception):
-    """A worktree cannot be made or removed; the text is git's own where git refused."""
+    """A worktree cannot be made or removed; the text is git's own if git refused."""
 
 
 @attrs.frozen
@@ -89,7 +89,7 @@ class Worktree:
 
 
 def name_for(session_id: str) -> str:
-    """Return the name of a session's worktree where nobody gave one."""
+    """Return the name of a session's worktree if nobody gave one."""
     name = re.sub(r"\.{2,}", ".", session_id).lstrip(".-")[:64]
     return name or "session"
 
@@ -154,7 +154,7 @@ def repository_folder(root: Path, workspace: str) -> str:
 
 
 def find_worktree(root: Path, workspace: str) -> Worktree | None:
-    """Return the worktree of ours that a folder lies in; None where it lies in none."""
+    """Return the worktree of ours that a folder lies in; None if it lies in none."""
     try:
         parts = Path(workspace).relative_to(root).parts
         told = json.loads(_note_of(root / parts[0]).read_text())

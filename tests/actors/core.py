@@ -196,7 +196,7 @@ class Core:
 
     @property
     def reply_word(self) -> str:
-        """The answer to the last command, as the table writes it; empty where there was none."""
+        """The answer to the last command, as the table writes it; empty if there was none."""
         replies = [effect.reply for effect in self.effects if isinstance(effect, AnswerCommand)]
         if not replies:
             return ""

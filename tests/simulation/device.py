@@ -70,7 +70,7 @@ class SimDevice:
     """A simulated device.
 
     Attributes:
-        connect: gives a wire to a server that serves, None where there is none.
+        connect: gives a wire to a server that serves, None if there is none.
         in_journal: returns whether a message is in the journal at this moment.
         sent_now: the messages for later that its person sent before their time, or tried to.
     """

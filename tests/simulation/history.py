@@ -35,7 +35,7 @@ class Outcome:
     """What came of one plan.
 
     Attributes:
-        violations: what was wrong, in words; empty where all is well.
+        violations: what was wrong, in words; empty if all is well.
         trace: each step that can be seen from outside, where it was wanted.
         struck: the faults that struck.
         ticks: how often a seam was used.

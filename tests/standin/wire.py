@@ -152,7 +152,7 @@ async def _serve_connection(
 
 
 async def _read_call(wire: Wire, request: h11.Request) -> Call | None:
-    """Return the whole request, None where its body is too large."""
+    """Return the whole request, None if its body is too large."""
     await trio.lowlevel.checkpoint()
     body = bytearray()
     while isinstance(event := await wire.next_event(), h11.Data):

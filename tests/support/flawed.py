@@ -59,7 +59,7 @@ class Flaws:
         (self.folder / name).unlink(missing_ok=True)
 
     def word(self, name: str) -> str:
-        """Return what is wrong, empty where nothing is."""
+        """Return what is wrong, empty if nothing is."""
         try:
             return (self.folder / name).read_text()
         except FileNotFoundError:

@@ -103,7 +103,7 @@ def render_markdown(text: str) -> str:
 
 
 def _highlight(code: str, language: str, _: str) -> str:
-    """Return a fence's code with colours as classes, where the language is known."""
+    """Return a fence's code with colours as classes, if the language is known."""
     known = language if _LANGUAGE.fullmatch(language) else ""
     inner = escape(code)
     if known and len(code) <= MAX_CODE_CHARS:
@@ -206,7 +206,7 @@ def _with_links(text: str) -> Iterator[Token]:
     position = 0
     for found in _BARE_LINK.finditer(text):
         address = found[0].rstrip(_LINK_TAIL)
-        # A closing bracket belongs to the address only where it was opened in it.
+        # A closing bracket belongs to the address only if it was opened in it.
         while address.endswith((")", "]")) and _unopened(address):
             address = address[:-1].rstrip(_LINK_TAIL)
         if address.partition("://")[2] == "":

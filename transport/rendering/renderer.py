@@ -88,9 +88,9 @@ class Renderer:
         self._kept_bytes = 0
 
     async def render(self, blocks: Sequence[Block]) -> str | None:
-        """Return the HTML of an answer; None where it is to be shown as it is.
+        """Return the HTML of an answer; None if it is to be shown as it is.
 
-        That is so where it is too long, takes too long, or where nothing can be rendered here. Waits for
+        That is so if it is too long, takes too long, or if nothing can be rendered here. Waits for
         those in front. Cancelled, it leaves the rendering to itself.
         """
         if sum(len(text) for _, text in blocks) > MAX_SOURCE_CHARS:
@@ -135,7 +135,7 @@ class Renderer:
                 return
 
     async def _try(self, child: trio.Process, request: _Request) -> bool:
-        """Answer a request; False where the process is of no use any more."""
+        """Answer a request; False if the process is of no use any more."""
         try:
             with trio.fail_after(self.limits.wall_s):
                 request.html = await _exchange(child, request.body)

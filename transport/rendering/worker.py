@@ -23,7 +23,7 @@ from transport.rendering.protocol import HEADER_BYTES, MAX_HTML_BYTES, NOTHING
 __all__ = ["main"]
 
 MEMORY_BYTES: Final = 1024 * 1024 * 1024
-"""Of address space, where the system knows such a limit; the longest request takes a tenth."""
+"""Of address space, if the system knows such a limit; the longest request takes a tenth."""
 
 NICE: Final = 5
 """The server's loop goes first."""

@@ -2,7 +2,7 @@
 
 `Step` takes one input after another and collects the events and effects of a batch. An event is applied to the state
 in the moment that it is decided, so that the next decision sees it; the actor commits the batch's events before it
-runs any of the batch's effects, and throws the state away where it cannot.
+runs any of the batch's effects, and throws the state away if it cannot.
 """
 
 from __future__ import annotations
@@ -168,13 +168,13 @@ class Step:
         return self.state.undo is not None or self.state.planning is not None
 
     def start_next(self) -> None:
-        """Start the turn of the first message that waits, where one does and the session works."""
+        """Start the turn of the first message that waits, if one does and the session works."""
         waiting = self.state.next_waiting()
         if waiting is not None and self.state.turn is None and not self.state.failed and not self.is_undoing:
             self.start_turn(waiting)
 
     def start_turn(self, waiting: WaitingMessage, *, device_id: str | None = None) -> None:
-        """Start a turn and hand its message over, to a new hub where none is there."""
+        """Start a turn and hand its message over, to a new hub if none is there."""
         state = self.state
         turn_id = waiting.turn_id
         self.emit(TurnStarted(waiting.message_id), turn_id=turn_id, device_id=device_id)

@@ -22,7 +22,7 @@ MAX_PATHS = 500
 
 
 def ask_undo(step: Step, envelope: Envelope, undo: Undo) -> None:
-    """Have an undo planned, where nothing of this session is in its way."""
+    """Have an undo planned, if nothing of this session is in its way."""
     state = step.state
     if state.turn is not None or state.failed or step.is_undoing:
         what = "a turn runs" if state.turn is not None else "the session is busy"
