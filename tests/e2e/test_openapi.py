@@ -24,9 +24,9 @@ from schemathesis.specs.openapi.checks import (
 from tests.e2e.world import Shared, open_http
 from tests.support.server import open_server
 from transport.access.auth import HTTP_SCOPES
+from transport.access.signed_urls import ACT_PATH
 from transport.http.app import CODE_PATH, OPEN_PATHS
 from transport.http.openapi.document import describe
-from transport.push.buttons import ACT_PATH
 
 _refusing: set[str] = set()
 """The calls that were seen to refuse wrong keys. Once is enough: an address has 1,000 tries, which all calls share."""

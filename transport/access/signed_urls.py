@@ -1,4 +1,8 @@
-"""Signed addresses of files, which open them without a key, and the server's address as its client sees it. Pure."""
+"""Signed addresses, which need no key: of files, and of the buttons on a card. Also the server's own address. Pure.
+
+A button's address is for a service that has no key of ours. Who has it may give one answer to one request, for an hour,
+and nothing else. The first answer wins, so it works once at most.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,38 @@ import hmac
 import re
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from typing import Final, Literal, cast
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import attrs
 
-__all__ = ["BLOBS_PATH", "UPLOADS_PATH", "UrlSigner", "base_url", "blob_url"]
+__all__ = [
+    "ACT_PATH",
+    "BLOBS_PATH",
+    "BUTTON_MS",
+    "UPLOADS_PATH",
+    "ButtonAct",
+    "UrlSigner",
+    "base_url",
+    "blob_url",
+    "button_address",
+    "button_of",
+]
 
 UPLOADS_PATH: Final = "/uploads/"
 BLOBS_PATH: Final = "/uploads/blobs/"
 
 MAX_URL: Final = 2048
 """Characters of an address that are checked."""
+
+ACT_PATH: Final = "/api/act"
+BUTTON_MS: Final = 3600 * 1000
+"""How long a button works."""
+
+MAX_BUTTON_QUERY: Final = 8192
+"""Characters of a button's query: a request's id may be long."""
+
+_BUTTON_FIELDS: Final = ("channel", "session", "request", "decision", "until")
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 _SCHEMES: Final = frozenset({"http", "https"})
@@ -87,3 +111,38 @@ class UrlSigner:
 
     def _signature(self, path: str) -> str:
         return hmac.digest(self.key, path.encode("utf-8", "surrogatepass"), sha256).hex()
+
+
+@attrs.frozen
+class ButtonAct:
+    """What a button does. `until_ms`: when its address ends."""
+
+    channel_id: str
+    session_id: str
+    request_id: str
+    decision: Literal["allow", "deny"]
+    until_ms: int
+
+
+def button_address(act: ButtonAct, origin: str, secret: str) -> str:
+    """Return the address of a button. `origin`: where devices reach this server."""
+    values = (act.channel_id, act.session_id, act.request_id, act.decision, str(act.until_ms))
+    query = urlencode(list(zip(_BUTTON_FIELDS, values, strict=True)))
+    return f"{origin}{ACT_PATH}?{query}&sig={_button_signature(query, secret)}"
+
+
+def button_of(query: str, secret: str) -> ButtonAct | None:
+    """Return what an address's query does; None if this server did not sign exactly this."""
+    signed, _, found = query.rpartition("&sig=")
+    if len(query) > MAX_BUTTON_QUERY or not hmac.compare_digest(
+        found.encode("utf-8", "surrogatepass"), _button_signature(signed, secret).encode()
+    ):
+        return None
+    fields = dict(parse_qsl(signed, keep_blank_values=True))
+    decision = cast('Literal["allow", "deny"]', fields["decision"])
+    return ButtonAct(fields["channel"], fields["session"], fields["request"], decision, int(fields["until"]))
+
+
+def _button_signature(query: str, secret: str) -> str:
+    signed = f"{ACT_PATH}?{query}".encode("utf-8", "surrogatepass")
+    return hmac.digest(secret.encode(), signed, sha256).hex()

@@ -21,6 +21,7 @@ from storage.errors import StorageError
 from storage.tables.pairings import Pairing
 from transport.access.auth import authorize
 from transport.access.proxies import Forwarded, Proxies
+from transport.access.signed_urls import ACT_PATH
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
@@ -43,7 +44,6 @@ from transport.http.routes.workspace import WorkspaceRoutes
 from transport.http.services import HttpServices, Port
 from transport.http.static import read_web_files
 from transport.ports import Deps, Device
-from transport.push.buttons import ACT_PATH
 from transport.sessions import failure_of
 from transport.workspace.removal import SessionRemoval
 

@@ -10,7 +10,7 @@ import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.aliases import Aliases
-from transport.access.signed_urls import UPLOADS_PATH
+from transport.access.signed_urls import ACT_PATH, UPLOADS_PATH
 from transport.access.signin import (
     KEYS_UNKNOWN,
     BadKeyError,
@@ -22,7 +22,6 @@ from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
 from transport.http.services import Underway
 from transport.ports import Deps, Device
-from transport.push.buttons import ACT_PATH
 
 __all__ = ["CODE_PATH", "COMMON", "OPEN_PATHS", "AliasedPaths", "DrainRequestBody", "Keys", "SafeHeaders"]
 

@@ -20,13 +20,13 @@ from transport.access.auth import (
     OBSERVER_FRAMES,
     authorize,
 )
+from transport.access.signed_urls import ACT_PATH
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.http.app import CODE_PATH, OPEN_PATHS, make_app
 from transport.http.routes.web import is_web_path
 from transport.http.services import Port
 from transport.ports import SCOPES
-from transport.push.buttons import ACT_PATH
 from transport.v3.decode import FRAME_TYPES
 
 

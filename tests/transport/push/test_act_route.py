@@ -9,7 +9,7 @@ import pytest
 
 from tests.transport.client import open_server
 from tests.transport.services import open_services
-from transport.push.buttons import ACT_PATH
+from transport.access.signed_urls import ACT_PATH
 from transport.push.settings import NtfySettings, PushSettings
 
 

@@ -30,7 +30,7 @@ from starlette.routing import Route
 
 from builderos.ids import wall_clock_ms
 from storage.tables.notifications.channels import Channel
-from transport.push.buttons import ButtonAct, button_of
+from transport.access.signed_urls import ButtonAct, button_of
 from transport.push.senders.apns import Apns, read_key
 from transport.push.senders.command import CommandSender
 from transport.push.senders.endpoints import Allowed, is_public, origin_parts

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from transport.access.signed_urls import ACT_PATH
 from transport.http.openapi.calls import JSON_BODY_ERRORS, LIMIT, call, in_path, json_body, query, short
 from transport.http.openapi.schemas import BOOL, COUNT, ID, TEXT, TIME, Json, list_of, nullable, object_of
-from transport.push.buttons import ACT_PATH
 
 __all__ = ["notification_paths"]
 

@@ -14,11 +14,11 @@ from actors.events.permissions import Decision
 from actors.ports import Clock, CommandBus
 from actors.replies import Rejected, Reply
 from storage.errors import SessionMissing
+from transport.access.signed_urls import button_of
 from transport.config import TransportConfig
 from transport.http.requests import JsonBody, read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.ports import Deps, Device
-from transport.push.buttons import button_of
 from transport.push.notifier import Notifier
 from transport.v3.commands import to_command, with_rights
 from transport.v3.decode import WireError, decode, is_id

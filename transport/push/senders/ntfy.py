@@ -11,7 +11,7 @@ import orjson
 
 from actors.ports import Clock
 from storage.tables.notifications.channels import Channel
-from transport.push.buttons import VALID_MS, ButtonAct, button_address
+from transport.access.signed_urls import BUTTON_MS, ButtonAct, button_address
 from transport.push.senders.sending import Card, ServiceAnswer
 from transport.push.senders.services import Services
 from transport.push.settings import NtfySettings
@@ -61,7 +61,7 @@ class Buttons:
     def _action(self, name: str, request_id: str, channel: Channel, card: Card) -> dict[str, Any]:
         if name == "open":
             return {"action": "view", "label": "Open", "url": self.link(card), "clear": False}
-        until_ms = self.clock() + min(VALID_MS, card.ttl_s * 1000)
+        until_ms = self.clock() + min(BUTTON_MS, card.ttl_s * 1000)
         act = ButtonAct(channel.channel_id, card.session_id, request_id, cast("Any", name), until_ms)
         url = button_address(act, self.origin, self.secret)
         return {"action": "http", "label": name.title(), "url": url, "method": "POST", "clear": True}
