@@ -23,7 +23,7 @@ from actors.session.actor import SessionActor
 from actors.session.effect_runner import SessionDeps
 from actors.session.mailbox import Mailbox, refuse
 from actors.session.snapshot import has_work
-from actors.tail import Following, Listener, SessionProblem, Tail, Watching
+from actors.tail import Following, Listener, SessionProblem, Tail, Watchers
 from actors.timekeeper import Timekeeper
 from bridgehub.protocol.errors import unwrap
 from storage.errors import Fenced, SessionMissing, StorageUnavailable
@@ -80,7 +80,7 @@ class Supervisor:
     _deps: SessionDeps
     _nursery: trio.Nursery
     _children: dict[str, _Child] = attrs.field(factory=dict)
-    _watchers: dict[Callable[[str], None], None] = attrs.field(factory=dict)
+    _watchers: Watchers = attrs.field(factory=Watchers)
     _held: dict[str, Hold] = attrs.field(factory=dict)
     _ended: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _crash_count: int = 0
@@ -153,12 +153,11 @@ class Supervisor:
 
     def watch(self, changed: Callable[[str], None]) -> AbstractContextManager[None]:
         """Call `changed` with a session's id whenever its entry in a list may have changed."""
-        return Watching(self._watchers, changed)
+        return self._watchers.watch(changed)
 
     def note_change(self, session_id: str) -> None:
         """Tell all who watch that a session's entry in a list may have changed. Never blocks."""
-        for changed in tuple(self._watchers):
-            changed(session_id)
+        self._watchers.tell(session_id)
 
     async def remove(self, session_id: str) -> None:
         """Remove a session for good: its owner stops, its hub ends, its devices are detached.

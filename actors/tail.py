@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import attrs
@@ -34,7 +34,7 @@ __all__ = [
     "Tail",
     "ToolOutputs",
     "TransientUpdate",
-    "Watching",
+    "Watchers",
 ]
 
 TAIL_BYTES = 256 * 1024
@@ -315,8 +315,24 @@ class Following:
 
 
 @attrs.define(eq=False)
-class Watching:
-    """The block in which somebody is among `watchers`."""
+class Watchers:
+    """Who hears that a session's entry in a list may have changed."""
+
+    _changed: dict[Callable[[str], None], None] = attrs.field(factory=dict)
+
+    def watch(self, changed: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Call `changed` with the session's id, while inside the block."""
+        return _Watching(self._changed, changed)
+
+    def tell(self, session_id: str) -> None:
+        """Tell all who watch. Never blocks."""
+        for changed in tuple(self._changed):
+            changed(session_id)
+
+
+@attrs.define(eq=False)
+class _Watching:
+    """The block in which somebody is among `watchers`. It costs less than a generator."""
 
     watchers: dict[Callable[[str], None], None]
     watcher: Callable[[str], None]

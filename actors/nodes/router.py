@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Final
 
@@ -43,7 +43,7 @@ from actors.session.loading import load_state
 from actors.session.mailbox import refuse
 from actors.session.snapshot import view
 from actors.supervisor import Supervisor
-from actors.tail import AttachedDevice, Listener, SessionProblem, Tail
+from actors.tail import AttachedDevice, Listener, SessionProblem, Tail, Watchers
 from storage.errors import SessionMissing, StorageError
 from storage.node_records import Mail
 
@@ -98,7 +98,7 @@ class Router:
     nursery: trio.Nursery
     _homes: dict[str, str] = attrs.field(factory=dict, init=False)
     _followed: dict[str, _Followed] = attrs.field(factory=dict, init=False)
-    _watchers: dict[Callable[[str], None], None] = attrs.field(factory=dict, init=False)
+    _watchers: Watchers = attrs.field(factory=Watchers, init=False)
     _changed: dict[str, None] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _alive: dict[str, tuple[int, bool]] = attrs.field(factory=dict, init=False)
@@ -167,14 +167,9 @@ class Router:
         for one in self._followed.values():
             yield from one.replica.tail.listeners
 
-    @contextmanager
-    def watch(self, changed: Callable[[str], None]) -> Iterator[None]:
+    def watch(self, changed: Callable[[str], None]) -> AbstractContextManager[None]:
         """Call `changed` with the id of every session of any node whose entry in a list may have changed."""
-        self._watchers[changed] = None
-        try:
-            yield
-        finally:
-            del self._watchers[changed]
+        return self._watchers.watch(changed)
 
     # ---- what comes ----
 
@@ -198,7 +193,7 @@ class Router:
                     followed.replica.take(given)
             elif isinstance(given, ChangedMail):
                 for session_id in given.session_ids:
-                    self._tell(session_id)
+                    self._watchers.tell(session_id)
             else:
                 self.at_home.take(given, one.age_s)
 
@@ -211,7 +206,7 @@ class Router:
         for session_id, one in self._followed.items():
             if one.replica.home in moved:
                 self._follow(session_id, one)
-                self._tell(session_id)
+                self._watchers.tell(session_id)
         self._show_problems()
         self.nursery.start_soon(self._tell_list, moved)
 
@@ -223,14 +218,10 @@ class Router:
             return
         for record in page:
             if record.owner in homes:
-                self._tell(record.session_id)
-
-    def _tell(self, session_id: str) -> None:
-        for changed in tuple(self._watchers):
-            changed(session_id)
+                self._watchers.tell(record.session_id)
 
     def _note(self, session_id: str) -> None:
-        self._tell(session_id)
+        self._watchers.tell(session_id)
         self._changed[session_id] = None
         self._wake.set()
 
