@@ -45,7 +45,10 @@ class Subcommand:
 
 COMMANDS: Final[Mapping[str, Subcommand]] = {
     "serve": Subcommand("serve:add_serve", data_options, "run the server"),
-    "sessions": Subcommand("session:add_sessions", server_options, "list the sessions, newest first"),
+    "sessions": Subcommand(
+        "session:add_sessions", server_options, "list the sessions, newest first; move one"
+    ),
+    "nodes": Subcommand("session:add_nodes", server_options, "list the machines that share the sessions"),
     "send": Subcommand("session:add_send", server_options, "send one message"),
     "attach": Subcommand("session:add_attach", server_options, "follow a session and write to it"),
     "resume": Subcommand("resume:add_resume", server_options, "continue a session in this terminal"),

@@ -57,6 +57,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+MAX_NODE_NAME = 60
+"""Characters of a machine's name for people."""
+
 NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The allowed names of agents: the ids of the protocol."""
 
@@ -119,16 +122,23 @@ class DatabaseSettings:
         url: of a PostgreSQL; empty for SQLite in the data folder.
         allow_asynchronous: accept one whose standby may lack what was acknowledged.
         node: this machine's name among those that share the database; empty if this server has it for itself.
+        node_name: the same for people; empty: `node`.
     """
 
     url: str = attrs.field(default="", repr=False)
     allow_asynchronous: bool = False
     node: str = attrs.field(default="")
+    node_name: str = attrs.field(default="")
 
     @node.validator
     def _is_name(self, attribute: attrs.Attribute[Any], value: str) -> None:
         if value and not is_node_name(value):
             raise OutOfRangeError(attribute.name, f"must be {NODE_NAME}")
+
+    @node_name.validator
+    def _is_shown(self, attribute: attrs.Attribute[Any], value: str) -> None:
+        if len(value) > MAX_NODE_NAME or not value.isprintable():
+            raise OutOfRangeError(attribute.name, f"must be at most {MAX_NODE_NAME} printable characters")
 
     @url.validator
     def _names_postgres(self, attribute: attrs.Attribute[Any], value: str) -> None:

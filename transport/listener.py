@@ -92,6 +92,11 @@ class Listening:
         """The port; with several sockets that of the first."""
         return self.addresses[0][1]
 
+    @property
+    def connections(self) -> int:
+        """Open WebSockets."""
+        return self._acceptor.websockets.open_count
+
     async def close_all(self) -> None:
         """Accept no more connections, ask all devices to reconnect (1001), cut those that do not answer in time.
 

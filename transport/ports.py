@@ -121,16 +121,20 @@ class Nodes(Protocol):
         """Return the device of an id, whichever node its key was made at; None if it is not valid. Raises StorageError."""
         ...
 
+    def has(self, node: str) -> bool:
+        """Return whether there is, or ever was, a node of this name."""
+        ...
+
     def machine(self, owner: str) -> dict[str, str]:
-        """Return how devices see the machine of a session: `id`, and its `state`, `here`, `there` or `away`."""
+        """Return how devices see the machine of a session: `id`, `name`, and its `state`: `here`, `there` or `away`."""
         ...
 
     def machine_of(self, session_id: str) -> dict[str, str] | None:
         """Return the same for a session that was just used; None if its home is not known."""
         ...
 
-    def listing(self) -> list[dict[str, str]]:
-        """Return all of them, with their versions."""
+    async def listing(self) -> list[dict[str, Any]]:
+        """Return all of them, each also with its `version`, `sessions` and `connections`. Raises StorageError."""
         ...
 
     async def knows_keys(self) -> bool:

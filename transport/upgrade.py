@@ -86,6 +86,11 @@ class WebSocketUpgrade:
         deps = self.deps
         self.renderings = Renderings(deps.renderer, deps.journal, deps.clock)
 
+    @property
+    def open_count(self) -> int:
+        """The number of open connections."""
+        return len(self._open)
+
     def counts(self) -> dict[str, int]:
         """Return the open connections of each old path."""
         agents = [agent for agent in _PATHS.values() if agent is not None]

@@ -32,6 +32,7 @@ class Machines:
         home_of: the node of a session that was just used; None if it is not known.
         is_fresh: returns whether a beat began within some seconds; waits up to some seconds for one.
         find_device: returns the device of an id; None if its key is not valid. Raises StorageError.
+        counts: returns how many sessions each node has. Raises StorageError.
     """
 
     post: Post
@@ -39,8 +40,8 @@ class Machines:
     is_fresh: Callable[[float, float], Awaitable[bool]]
     calls: NodeCalls
     answers: NodeAnswers
-
     find_device: Callable[[str], Awaitable[DeviceRow | None]]
+    counts: Callable[[], Awaitable[dict[str, int]]]
 
     @property
     def own(self) -> str:
@@ -49,7 +50,7 @@ class Machines:
 
     async def create(self, node: str, session_id: str, fields: Mapping[str, Any]) -> bool:
         """Have another node make a session; return False if there was one of this id."""
-        if node not in self.post.nodes:
+        if not self.has(node):
             raise UnknownNode(node)
         try:
             await self.ask(node, "create", {**fields, "session_id": session_id})
@@ -71,21 +72,36 @@ class Machines:
         """Answer calls of this name. See `NodeAnswers.serve`."""
         self.answers.serve(name, answers)
 
+    def has(self, node: str) -> bool:
+        """Return whether there is, or ever was, a node of this name."""
+        return node in self.post.nodes
+
     def machine(self, owner: str) -> dict[str, str]:
         """Return how devices see the machine of a session."""
-        if owner == self.post.node:
-            return {"id": owner, "state": "here"}
         known = self.post.nodes.get(owner)
-        return {"id": owner, "state": "there" if known is not None and known.is_alive else "away"}
+        name = owner if known is None else known.name or owner
+        if owner == self.post.node:
+            return {"id": owner, "name": name, "state": "here"}
+        state = "there" if known is not None and known.is_alive else "away"
+        return {"id": owner, "name": name, "state": state}
 
     def machine_of(self, session_id: str) -> dict[str, str] | None:
         """Return the same for a session that was just used."""
         home = self.home_of(session_id)
         return None if home is None else self.machine(home)
 
-    def listing(self) -> list[dict[str, str]]:
-        """Return all nodes."""
-        return [{**self.machine(one.id), "version": one.version} for one in self.post.nodes.values()]
+    async def listing(self) -> list[dict[str, Any]]:
+        """Return all nodes. A node that is away has no connections."""
+        counts = await self.counts()
+        return [
+            {
+                **self.machine(one.id),
+                "version": one.version,
+                "sessions": counts.get(one.id, 0),
+                "connections": one.connections if one.is_alive else 0,
+            }
+            for one in self.post.nodes.values()
+        ]
 
     async def knows_keys(self) -> bool:
         """Return whether this node knows which keys are valid now. Waits a moment until it does."""

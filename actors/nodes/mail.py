@@ -26,6 +26,7 @@ __all__ = [
     "FollowingMail",
     "MoreMail",
     "NodeMail",
+    "NoteMail",
     "PartMail",
     "ReplyMail",
     "TailMail",
@@ -111,6 +112,15 @@ class ChangedMail:
 
 
 @attrs.frozen
+class NoteMail:
+    """Something that a node lets others know (`actors.nodes.notes`)."""
+
+    node: str
+    what: str
+    fields: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
 class CallMail:
     """A node call: what a node asks of another one beside commands. It is done once, however often it comes."""
 
@@ -158,6 +168,7 @@ NodeMail = (
     | FollowingMail
     | TailMail
     | ChangedMail
+    | NoteMail
     | CallMail
     | AnswerMail
     | PartMail

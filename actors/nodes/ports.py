@@ -63,8 +63,8 @@ class OwnSessions(Protocol):
 class Heads(Protocol):
     """Reads how far sessions are."""
 
-    async def heads(self, session_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Return epoch and head of these sessions, without those that are gone. Raises StorageError."""
+    async def heads(self, session_ids: Sequence[str]) -> dict[str, tuple[str, int, int]]:
+        """Return home, epoch and head of these sessions, without those that are gone. Raises StorageError."""
         ...
 
 

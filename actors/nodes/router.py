@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -23,9 +23,8 @@ from actors.nodes.mail import (
     BadMail,
     CallMail,
     ChangedMail,
-    FollowingMail,
-    FollowMail,
     MoreMail,
+    NoteMail,
     PartMail,
     ReplyMail,
     TailMail,
@@ -35,56 +34,41 @@ from actors.nodes.mail import (
 )
 from actors.nodes.node_answers import NodeAnswers
 from actors.nodes.node_calls import NodeCalls
-from actors.nodes.ports import SILENT_S, Heads, Post
-from actors.nodes.replica import Replica, ReplicaTail
+from actors.nodes.notes import Notes
+from actors.nodes.ports import Post
+from actors.nodes.replicas import LOOK_S, Replicas
 from actors.ports import Catalog, Journal
 from actors.replies import Reply, SessionView
 from actors.session.loading import load_state
 from actors.session.mailbox import refuse
 from actors.session.snapshot import view
 from actors.supervisor import Supervisor
-from actors.tail import AttachedDevice, Listener, SessionProblem, Tail, Watchers
+from actors.tail import AttachedDevice, Listener, Tail, Watchers
 from storage.errors import SessionMissing, StorageError
 from storage.node_records import Mail
 
 __all__ = ["Router"]
 
-LOOK_S: Final = 1.0
-"""How often the homes hear again who follows, and the database is asked how far those sessions are."""
-
-WHOLE_EVERY: Final = 10
-"""Looks after which a home gets all of it again."""
-
-UNUSED_S: Final = 30.0
-"""How long a replica stays that nobody listens to: somebody may be about to."""
-
 CHANGES_S: Final = 0.2
 """The least time between two mails about changed sessions."""
+
+MOVED: Final = "moved"
+"""The kind of a note."""
 
 MAX_HOMES: Final = 100_000
 
 LISTED: Final = 200
 """Sessions whose entries are sent again after a node came or went: those at the top of the list."""
 
-_SILENT: Final = SessionProblem(
-    "storage", "This machine does not reach the database, so the session may be further on."
-)
-
 log = logging.getLogger("builderos.actors")
 
 
 @attrs.define(eq=False)
-class _Followed:
-    """A replica, and since when nobody listens to it; None while somebody does."""
-
-    replica: Replica
-    scope: trio.CancelScope
-    unused_at: float | None
-
-
-@attrs.define(eq=False)
 class Router:
-    """Leads to each session's home. `run` works in the background; `take` gets the mail of the other nodes."""
+    """Leads to each session's home. `run` works in the background; `take` gets the mail of the other nodes.
+
+    `look_after_moved`: called if sessions of this node may have another home now. Must not block.
+    """
 
     own: Supervisor
     post: Post
@@ -94,14 +78,19 @@ class Router:
     answers: NodeAnswers
     catalog: Catalog
     journal: Journal
-    heads: Heads
+    replicas: Replicas
     nursery: trio.Nursery
+    notes: Notes
+    look_after_moved: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _homes: dict[str, str] = attrs.field(factory=dict, init=False)
-    _followed: dict[str, _Followed] = attrs.field(factory=dict, init=False)
     _watchers: Watchers = attrs.field(factory=Watchers, init=False)
     _changed: dict[str, None] = attrs.field(factory=dict, init=False)
     _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
     _alive: dict[str, tuple[int, bool]] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.replicas.found_at = self._move
+        self.notes.hear(MOVED, self._hear_moved)
 
     # ---- the ports ----
 
@@ -109,6 +98,16 @@ class Router:
         """Hand a command to the session's home. See `CommandBus`. A home that is away refuses; who attaches then gets
         the session as it was left."""
         home = await self.home_of(session_id)
+        try:
+            await self._submit(home, session_id, envelope)
+        except SessionMissing:
+            self._homes.pop(session_id, None)  # it was moved, or made again at another home
+            moved_to = await self.home_of(session_id)
+            if moved_to == home:
+                raise
+            await self._submit(moved_to, session_id, envelope)
+
+    async def _submit(self, home: str, session_id: str, envelope: Envelope) -> None:
         if home == self.post.node:
             await self.own.submit(session_id, envelope)
             return
@@ -122,9 +121,6 @@ class Router:
                 envelope.reply(view((await load_state(self.catalog, self.journal, session_id))[1]))
             else:
                 refuse([envelope], str(away), "machine_away")
-        except SessionMissing:
-            self._homes.pop(session_id, None)  # it may have been made again at another home
-            raise
 
     async def home_of(self, session_id: str) -> str:
         """Return the node of a session. Raises SessionMissing, StorageError."""
@@ -158,14 +154,13 @@ class Router:
             with self.own.listen(session_id, listener) as tail:
                 yield tail
         else:
-            with self._replica(session_id, home).tail.listen(listener) as tail:
+            with self.replicas.of(session_id, home).tail.listen(listener) as tail:
                 yield tail
 
     def listeners(self) -> Iterator[Listener]:
         """Yield all that listen to a session at this node."""
         yield from self.own.listeners()
-        for one in self._followed.values():
-            yield from one.replica.tail.listeners
+        yield from self.replicas.listeners()
 
     def watch(self, changed: Callable[[str], None]) -> AbstractContextManager[None]:
         """Call `changed` with the id of every session of any node whose entry in a list may have changed."""
@@ -188,26 +183,42 @@ class Router:
             elif isinstance(given, CallMail | MoreMail):
                 self.answers.take(given, one.age_s)
             elif isinstance(given, TailMail):
-                followed = self._followed.get(given.session_id)
-                if followed is not None:
-                    followed.replica.take(given)
+                self.replicas.take(given)
             elif isinstance(given, ChangedMail):
                 for session_id in given.session_ids:
                     self._watchers.tell(session_id)
+            elif isinstance(given, NoteMail):
+                self.notes.take(given)
             else:
                 self.at_home.take(given, one.age_s)
 
+    def moved(self, session_id: str, home: str) -> None:
+        """Note that a session has another home now; if that is this node, let the others know. Never blocks."""
+        self._move(session_id, home)
+        if home == self.post.node:
+            self.notes.let_know(MOVED, {"session": session_id})
+
+    def _hear_moved(self, home: str, fields: dict[str, Any]) -> None:
+        """Take the note of a node that it is the home of a session now."""
+        self._move(str(fields["session"]), home)
+
+    def _move(self, session_id: str, home: str) -> None:
+        """Lead to another home from now on. The devices of a replica of the old one must attach again."""
+        self._homes[session_id] = home
+        self.replicas.leave(session_id, home)
+        if home != self.post.node and self.own.is_live(session_id):
+            self.look_after_moved()
+        self._watchers.tell(session_id)
+
     def nodes_changed(self) -> None:
-        """A node came, went, or started again. Never blocks."""
+        """A node came, went, or started again, or this one was away. Never blocks."""
+        self.look_after_moved()
         now = {one.id: (one.incarnation, one.is_alive) for one in self.post.nodes.values()}
         moved = {name for name in {*now, *self._alive} if now.get(name) != self._alive.get(name)}
         self._alive = now
         self._look_at_calls()
-        for session_id, one in self._followed.items():
-            if one.replica.home in moved:
-                self._follow(session_id, one)
-                self._watchers.tell(session_id)
-        self._show_problems()
+        for session_id in self.replicas.homes_changed(moved):
+            self._watchers.tell(session_id)
         self.nursery.start_soon(self._tell_list, moved)
 
     async def _tell_list(self, homes: set[str]) -> None:
@@ -230,54 +241,14 @@ class Router:
     def _begin(self, session_id: str, home: str, reply: Callable[[Reply], None], answer: Reply) -> None:
         """Pass on the answer to an attach; the replica is then where it is."""
         if isinstance(answer, SessionView):
-            self._replica(session_id, home).begin(answer.epoch, answer.head_seq)
+            self.replicas.of(session_id, home).begin(answer.epoch, answer.head_seq)
         reply(answer)
 
     def tell_others(self, session_id: str, others: tuple[AttachedDevice, ...]) -> None:
         """Note which devices at other nodes are attached to a session, as its home said."""
-        followed = self._followed.get(session_id)
-        if followed is not None:
-            followed.replica.tail.others = others
-
-    def _replica(self, session_id: str, home: str) -> Replica:
-        followed = self._followed.get(session_id)
-        if followed is None or followed.replica.home != home:
-            tail = ReplicaTail(
-                session_id, 0, 0, moved=partial(self._moved, session_id), is_heard=self._is_heard
-            )
-            replica = Replica(session_id, home, self.journal, tail)
-            followed = _Followed(replica, trio.CancelScope(), trio.current_time())
-            self._followed[session_id] = followed
-            self.nursery.start_soon(_run_in, followed.scope, replica)
-        return followed.replica
-
-    def _is_heard(self) -> bool:
-        return self.post.silent_s <= SILENT_S
-
-    def _moved(self, session_id: str) -> None:
-        one = self._followed.get(session_id)
-        if one is not None:
-            one.unused_at = None if one.replica.tail.is_watched else trio.current_time()
-            self._follow(session_id, one)
-            self._show_problems()
-
-    def _follow(self, session_id: str, one: _Followed) -> None:
-        state = self.post.nodes.get(one.replica.home)
-        if state is not None and state.is_alive:
-            tail = one.replica.tail
-            mail = FollowMail(self.post.node, session_id, not tail.is_watched, tail.own_devices)
-            self.post.post(one.replica.home, encode_mail(mail), within_s=LOOK_S)
-
-    def _show_problems(self) -> None:
-        heard = self._is_heard()
-        for one in self._followed.values():
-            state = self.post.nodes.get(one.replica.home)
-            if not heard:
-                one.replica.show(_SILENT)
-            elif state is None or not state.is_alive:
-                one.replica.show(SessionProblem("machine_away", str(MachineAway(one.replica.home))))
-            else:
-                one.replica.show(None)
+        replica = self.replicas.known(session_id)
+        if replica is not None:
+            replica.tail.others = others
 
     # ---- in the background ----
 
@@ -286,58 +257,15 @@ class Router:
         with self.own.watch(self._note):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_changes)
-                nursery.start_soon(self._keep_polling)  # apart, since a database that hangs must be noticed
-                looks = 0
+                nursery.start_soon(self.replicas.run)
                 while True:
-                    self._look(whole=looks % WHOLE_EVERY == 0)
-                    looks += 1
+                    self._look_at_calls()
                     await trio.sleep(LOOK_S)
 
     def _look_at_calls(self) -> None:
         self.calls.look()
         self.node_calls.look()
         self.answers.look()
-
-    def _look(self, *, whole: bool) -> None:
-        self._look_at_calls()
-        self._show_problems()
-        self._forget_unused()
-        by_home: dict[str, list[str]] = {}
-        for session_id, one in self._followed.items():
-            if one.unused_at is None:
-                by_home.setdefault(one.replica.home, []).append(session_id)
-                if whole:
-                    self._follow(session_id, one)
-        for home, session_ids in by_home.items():
-            state = self.post.nodes.get(home)
-            if state is not None and state.is_alive:
-                mail = FollowingMail(self.post.node, tuple(session_ids))
-                self.post.post(home, encode_mail(mail), within_s=LOOK_S)
-
-    def _forget_unused(self) -> None:
-        now = trio.current_time()
-        for session_id, one in tuple(self._followed.items()):
-            if one.unused_at is not None and now - one.unused_at > UNUSED_S:
-                one.scope.cancel(reason="nobody listens")
-                del self._followed[session_id]
-
-    async def _keep_polling(self) -> None:
-        while True:
-            await trio.sleep(LOOK_S)
-            followed = [name for name, one in self._followed.items() if one.unused_at is None]
-            if followed:
-                await self._poll(followed)
-
-    async def _poll(self, session_ids: Sequence[str]) -> None:
-        try:
-            found = await self.heads.heads(session_ids)
-        except StorageError as error:
-            log.info("the heads of sessions of other nodes cannot be read: %s", error)
-            return
-        for session_id in session_ids:
-            one = self._followed.get(session_id)
-            if one is not None:
-                one.replica.polled(found.get(session_id))
 
     async def _tell_changes(self) -> None:
         while True:
@@ -349,8 +277,3 @@ class Router:
                 if state.is_alive and state.id != self.post.node:
                     self.post.post(state.id, body, within_s=LOOK_S)
             await trio.sleep(CHANGES_S)
-
-
-async def _run_in(scope: trio.CancelScope, replica: Replica) -> None:
-    with scope:
-        await replica.run()

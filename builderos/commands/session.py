@@ -12,15 +12,16 @@ from typing import Any
 import attrs
 
 from builderos.client.state import Follow
-from builderos.client.terminal import one_line
+from builderos.client.terminal import one_line, table
 from builderos.client.wire.server import Find, Where, with_server
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
-from builderos.options import SESSION_ID, between
+from builderos.options import SESSION_ID, Parser, as_path, between
 
 __all__ = [
     "Target",
     "add_attach",
+    "add_nodes",
     "add_send",
     "add_sessions",
     "run_attach",
@@ -28,6 +29,10 @@ __all__ = [
     "run_send",
     "run_sessions",
 ]
+
+NODE_HEADINGS = ("ID", "NAME", "STATE", "VERSION", "SESSIONS", "CONNECTIONS")
+MOVE_S = 130.0
+"""How long a move may take: an agent may have to be ended on each of two machines."""
 
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_MESSAGE_ID = 128
@@ -153,7 +158,7 @@ def _run_terminal(where: Where, **how: Any) -> int:
 
 
 def add_sessions(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `sessions`."""
+    """Add the options of `sessions` and its act."""
     parser.add_argument(
         "--limit",
         type=partial(between, low=1, high=500),
@@ -161,10 +166,64 @@ def add_sessions(parser: argparse.ArgumentParser) -> None:
         help="number of sessions, 1 to 500 (default: %(default)s)",
     )
     parser.set_defaults(run=_sessions)
+    # Repeated below the act, without defaults: those would overwrite options given before the act.
+    again = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    again.add_argument("--data", type=as_path, metavar="DIR", help="data folder")
+    again.add_argument("--url", help="server address")
+    again.add_argument("--key", help="an admin's key, instead of the one in the data folder")
+    acts = parser.add_subparsers(metavar="ACT", parser_class=Parser)
+    move = acts.add_parser("move", parents=[again], help="move a session to another machine")
+    move.add_argument("session", metavar="SESSION", help="session ID")
+    move.add_argument("--to", metavar="NODE", required=True, help="machine, as `builderos nodes` prints it")
+    move.add_argument(
+        "--force",
+        action="store_true",
+        help="also while it works, which interrupts its turn; also if its machine is away for good",
+    )
+    move.set_defaults(run=_move)
 
 
 def _sessions(arguments: argparse.Namespace) -> int:
     return run_sessions(arguments.data, arguments.url, arguments.key, limit=arguments.limit)
+
+
+def _move(arguments: argparse.Namespace) -> int:
+    """Move a session, and print where it is then."""
+    fault = _fault_of_id("SESSION", arguments.session)
+    if fault:
+        return fail(fault, MISUSED)
+    from builderos.client.wire.http import call
+
+    def work(find: Find) -> int:
+        body = {"node": arguments.to, "force": arguments.force}
+        path = f"/api/sessions/{arguments.session}/move"
+        moved = call(find(), "POST", path, body, limit_s=MOVE_S).get("moved")
+        state = "is at" if moved is False else "moved to"
+        sys.stdout.write(f"Session {arguments.session} {state} {one_line(arguments.to)}.\n")
+        return OK
+
+    return with_server((arguments.data, arguments.url, arguments.key), work)
+
+
+def add_nodes(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `nodes`."""
+    parser.epilog = "The state is seen from the server that answers: here, there or away."
+    parser.set_defaults(run=_nodes)
+
+
+def _nodes(arguments: argparse.Namespace) -> int:
+    """Print the machines that share the sessions."""
+    from builderos.client.wire.http import call
+
+    def work(find: Find) -> int:
+        nodes = [one for one in call(find(), "GET", "/api/nodes").get("nodes") or () if isinstance(one, dict)]
+        if not nodes:
+            sys.stderr.write("This server does not share its sessions with other machines.\n")
+        rows = [[one.get(name.lower()) for name in NODE_HEADINGS] for one in nodes]
+        sys.stdout.write(table(NODE_HEADINGS, rows))
+        return OK
+
+    return with_server((arguments.data, arguments.url, arguments.key), work)
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:

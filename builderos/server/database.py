@@ -67,6 +67,7 @@ async def open_database(
             name=database.node,
             version=VERSION,
             new_home=new_id(),
+            title=database.node_name,
             move_here=move_here,
             allow_asynchronous=asynchronous,
         ) as node:

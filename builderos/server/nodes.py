@@ -15,8 +15,11 @@ from actors.events.conversation import Attachment
 from actors.nodes.calls import HomeCalls
 from actors.nodes.home import SessionsAtHome
 from actors.nodes.machines import Machines
+from actors.nodes.moving import Moving
 from actors.nodes.node_answers import NodeAnswers
 from actors.nodes.node_calls import NodeCalls
+from actors.nodes.notes import Notes
+from actors.nodes.replicas import Replicas
 from actors.nodes.router import Router
 from actors.supervisor import Supervisor
 from builderos.ids import new_id
@@ -69,6 +72,7 @@ class ServerNodes:
     office: PostOffice
     router: Router
     machines: Machines
+    moving: Moving
     nursery: trio.Nursery
     key_ended: Callable[[str], None] = _ignore
 
@@ -90,6 +94,7 @@ class ServerNodes:
         )
         await self.nursery.start(office.run, name="nodes")
         self.nursery.start_soon(router.run, name="sessions of other nodes")
+        self.nursery.start_soon(self.moving.run, name="sessions that moved away")
 
     async def refresh_keys(self) -> None:
         """Read the keys and codes as all nodes have them now. Raises StorageError."""
@@ -144,16 +149,27 @@ async def open_nodes(opened: NodeStore, supervisor: Supervisor) -> AsyncIterator
             answers,
             store.catalog,
             store.journal,
-            opened.journal,
+            Replicas(office, store.journal, opened.journal, nursery),
             nursery,
+            Notes(office),
         )
         calls.told_others = router.tell_others
 
         async def find_device(device_id: str) -> DeviceRow | None:
             return await made.find_device(device_id)
 
-        machines = Machines(office, router.known_home_of, office.is_fresh, node_calls, answers, find_device)
-        made = ServerNodes(store, office, router, machines, nursery)
+        machines = Machines(
+            office,
+            router.known_home_of,
+            office.is_fresh,
+            node_calls,
+            answers,
+            find_device,
+            opened.journal.counts,
+        )
+        moving = Moving(supervisor, machines, opened.journal, router.moved)
+        router.look_after_moved = supervisor.on_fenced = moving.look_after_moved
+        made = ServerNodes(store, office, router, machines, moving, nursery)
         yield made
         nursery.cancel_scope.cancel(reason="the server ends")
 

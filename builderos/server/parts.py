@@ -167,6 +167,7 @@ class ServerParts:
             audit=store.audit,
             sessions=self.supervisor,
             forks=self.supervisor,
+            moves=None if self.nodes is None else self.nodes.moving,
             desk=self.desk,
             metrics=self.metrics,
             work=self.work,

@@ -135,6 +135,7 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
             raise ServeError(f"cannot listen on {options.host}:{options.port}: {reason}") from error
         if parts.nodes is not None:
             parts.nodes.key_ended = listening.close_device
+            parts.nodes.office.connections = lambda: listening.connections
         address = _Address("http" if setup.tls is None else "https", options.host, listening.port)
         setup.folder.note_address(address.local)
         log_startup_warnings(setup.folder, setup.key)

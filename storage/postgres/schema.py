@@ -10,12 +10,12 @@ from typing import Any, Final
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.postgres.append import APPEND_FUNCTIONS
 from storage.postgres.connection import Connection, PostgresServer
-from storage.postgres.nodes.tables import NODE_TABLES
+from storage.postgres.nodes.tables import NODE_COLUMNS, NODE_TABLES
 from storage.postgres.tables import TABLES
 
 __all__ = ["VERSION", "check_version", "prepare_schema"]
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of these tables; `meta` has it under `schema_version`."""
 
 OLDEST_SERVER: Final = 150000
@@ -42,7 +42,7 @@ _VERSION: Final = "SELECT value FROM meta WHERE key = 'schema_version'"
 _SET_VERSION: Final = f"""
 INSERT INTO meta (key, value) VALUES ('schema_version', '{VERSION}') ON CONFLICT (key) DO UPDATE SET value = '{VERSION}'
 """
-_MIGRATIONS: Final = {"1": (NODE_TABLES,)}
+_MIGRATIONS: Final = {"1": (NODE_TABLES, NODE_COLUMNS), "2": (NODE_COLUMNS,)}
 """The statements that lead from an older version to the newest one."""
 
 _SERVER: Final = """
@@ -69,6 +69,7 @@ def prepare_schema(connection: Connection, server: PostgresServer, *, allow_asyn
         with connection.transaction():
             connection.execute(TABLES)
             connection.execute(NODE_TABLES)
+            connection.execute(NODE_COLUMNS)
             for function in _FUNCTIONS:
                 connection.execute(function)
             connection.execute(_SECRET)

@@ -173,6 +173,9 @@ CALLS: Final = {
     "POST /api/devices/pair": Call("admin", "/api/devices/pair", {"json": {}}, tells='"code":"'),
     "DELETE /api/devices/{id}": Call("admin", fresh_device, tells='"ok":true'),
     "DELETE /api/sessions/{id}": Call("admin", fresh_session, tells='"ok":true'),
+    "POST /api/sessions/{id}/move": Call(
+        "admin", "/api/sessions/seen/move", {"json": {"node": "b"}}, tells='"unknown_node"', status=404
+    ),
     "POST /api/desk/hook": Call("admin", "/api/desk/hook", {"json": {"installed": True}}, tells='"ok":true'),
     "POST /api/system/sleep": Call("admin", "/api/system/sleep", tells='"ok":true'),
     # A signed button, and no key: `tests/e2e/test_notifications.py` has those that work.

@@ -61,6 +61,7 @@ HTTP_SCOPES: Final[dict[str, Scope]] = {
     "DELETE /api/{agent}/session/{id}/close": "drive",
     "DELETE /api/sessions/{id}": "admin",
     "POST /api/sessions/{id}/fork": "drive",
+    "POST /api/sessions/{id}/move": "admin",
     "POST /api/files/upload": "drive",
     "GET /uploads/{name}": "view",
     "GET /uploads/blobs/{session}/{digest}": "view",

@@ -36,7 +36,13 @@ from transport.http.routes.notifications import NotificationRoutes
 from transport.http.routes.requests import decide_by_button, decide_request
 from transport.http.routes.search import search
 from transport.http.routes.server import ServerRoutes, SystemRoutes, description
-from transport.http.routes.session_actions import close_session, delete_session, export_session, fork_session
+from transport.http.routes.session_actions import (
+    close_session,
+    delete_session,
+    export_session,
+    fork_session,
+    move_session,
+)
 from transport.http.routes.sessions import SessionRoutes
 from transport.http.routes.tasks import list_tasks
 from transport.http.routes.web import web_routes
@@ -146,6 +152,7 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
         _route("GET /api/desk/sessions", desk.listing),
         _route("POST /api/desk/hook", desk.note_hook),
         _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
+        _route("POST /api/sessions/{id}/move", partial(move_session, services.moves, deps, services.audit)),
         _route("GET /api/search", partial(search, services.search)),
         _route("GET /api/capsules", partial(list_capsules, services.workspace)),
         *_notification_routes(config, deps, services),

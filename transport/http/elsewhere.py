@@ -143,7 +143,7 @@ class HomeRoutes:
 
     async def _named_node(self, request: Request) -> str | None:
         name = request.query_params.get("node")
-        if name is not None and all(one["id"] != name for one in self.nodes.listing()):
+        if name is not None and not self.nodes.has(name):
             raise HttpError(404, "not_found", "There is no such machine.")
         return name
 

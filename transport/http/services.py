@@ -30,6 +30,7 @@ __all__ = [
     "Exports",
     "Forks",
     "HttpServices",
+    "Moves",
     "Port",
     "Readiness",
     "Removes",
@@ -99,6 +100,14 @@ class Forks(Protocol):
         self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
     ) -> None:
         """See `actors.supervisor.Supervisor.fork`."""
+        ...
+
+
+class Moves(Protocol):
+    """Moves sessions between machines; implemented by `actors.nodes.moving`."""
+
+    async def move(self, session_id: str, to: str, *, force: bool, by: str) -> bool:
+        """See `actors.nodes.moving.Moving.move`."""
         ...
 
 
@@ -203,6 +212,7 @@ class HttpServices:
     forks: Forks
     desk: DeskSessions
     sleep: Callable[[], Awaitable[bool]] | None = None
+    moves: Moves | None = None
     more_figures: Callable[[], list[Figure]] = list
     lags: Callable[[], Mapping[str, int]] = dict
 

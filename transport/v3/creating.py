@@ -143,7 +143,7 @@ class Creating:
         workspace = self.config.workspace
         if asked.workspace is not None:
             folder = Path(workspace, asked.workspace)
-            await trio.to_thread.run_sync(self._check_workspace, folder)
+            await self.check_workspace(folder)
             workspace = str(folder)
         return Settings(workspace, asked.model, asked.permission_mode, asked.effort)
 
@@ -164,11 +164,11 @@ class Creating:
         if refusal is not None:
             raise SessionRefused(*refusal)
 
-    def _check_workspace(self, folder: Path) -> None:
-        """Refuse a folder that is not there, or that sessions may not work in."""
+    async def check_workspace(self, folder: str | Path) -> None:
+        """Refuse a folder that is not there, or that sessions may not work in. Raises SessionRefused."""
         if self.config.workspace_roots is None:
             return
         try:
-            Roots(self.config.workspace_roots).check(folder)
+            await trio.to_thread.run_sync(Roots(self.config.workspace_roots).check, Path(folder))
         except PathRefused as refused:
             raise SessionRefused("bad_workspace", f"The workspace cannot be used: {refused}") from None

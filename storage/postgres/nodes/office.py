@@ -12,7 +12,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import psycopg
@@ -22,6 +22,7 @@ from psycopg import sql
 from storage.errors import DatabaseInUse, StorageError
 from storage.node_records import Mail, NodeState
 from storage.postgres.connection import Connection, PostgresServer, connect, mapped_errors
+from storage.postgres.nodes.beat import Beat, beat
 from storage.postgres.nodes.opening import LEASE_S
 from storage.postgres.nodes.tables import KEYS_CHANNEL
 
@@ -41,13 +42,20 @@ BULK_AT_ONCE: Final = 512 * 1024
 WAITING: Final = 20_000
 """Mails that wait to be posted; with more, the oldest are dropped."""
 
+HEADLESS: Final = int(LEASE_S / BEAT_S)
+"""Beats without a first node that is well; then the connection of the one before is ended."""
+
 TIDY_EVERY: Final = 100
 """Beats between two removals of old mail, that of nodes which never came back."""
 
 ANSWER_S: Final = 3.0
 """Seconds to wait for an answer; the leases of the nodes are not longer."""
 
-_SETTINGS: Final = "-c synchronous_commit=off"
+# Else the database keeps the connection of a node that is cut off, and its lock, for hours.
+_SETTINGS: Final = (
+    "-c synchronous_commit=off -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=10000"
+)
 _POST: Final = "INSERT INTO mail (node, body) SELECT * FROM unnest($1::text[], $2::bytea[])"
 _NOTIFY: Final = "SELECT pg_notify('bos_' || node, '') FROM unnest($1::text[]) AS to_be_woken (node)"
 _FETCH: Final = """
@@ -79,12 +87,10 @@ class _Outgoing:
 
 @attrs.frozen
 class _Seen:
-    """What one round saw. `beat`: whether it was a beat; None and () otherwise."""
+    """What one round saw. `beat`: None if it was not one."""
 
     mail: Sequence[Mail]
-    nodes: Sequence[NodeState] | None
-    keys: str = ""
-    is_first: bool = False
+    beat: Beat | None
 
 
 @attrs.define(eq=False)
@@ -94,8 +100,10 @@ class PostOffice:
     Attributes:
         node, incarnation: of this node.
         on_mail: called with what arrived, in order. Must not block or raise.
-        on_nodes: called after a node came, went or started again. Must not block or raise.
+        on_nodes: called after a node came, went or started again, and after this one was away. Must not block or
+            raise.
         on_keys: called after keys or codes changed; the beat counts only once it has returned.
+        connections: returns how many devices are connected here. Called on a thread.
         nodes: all that were ever there, as the last beat saw them.
         beat_at: when the last good beat began, by Trio's clock.
         is_first: whether this node does what only one may do. It does so until its connection is lost.
@@ -109,6 +117,7 @@ class PostOffice:
     on_mail: Callable[[Sequence[Mail]], None] = attrs.field(default=lambda _: None, init=False)
     on_nodes: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     on_keys: Callable[[], Awaitable[None]] = attrs.field(default=trio.lowlevel.checkpoint, init=False)
+    connections: Callable[[], int] = attrs.field(default=lambda: 0, init=False)
     nodes: Mapping[str, NodeState] = attrs.field(factory=dict, init=False)
     beat_at: float = attrs.field(default=-math.inf, init=False)
     is_first: bool = attrs.field(default=False, init=False)
@@ -120,6 +129,7 @@ class PostOffice:
     _keys: str | None = attrs.field(default=None, init=False)
     _heard: list[str] = attrs.field(factory=list, init=False)
     _beats: int = attrs.field(default=0, init=False)
+    _headless: int = attrs.field(default=0, init=False)
 
     def post(self, node: str, body: bytes, *, within_s: float = math.inf, bulk: bool = False) -> trio.Event:
         """Post a mail; return what is set once it is posted or dropped. Never blocks.
@@ -254,15 +264,16 @@ class PostOffice:
     async def _take(self, seen: _Seen, began: float) -> None:
         if seen.mail:
             self.on_mail(seen.mail)
-        if seen.nodes is None:
+        if seen.beat is None:
             return
-        if self._keys != seen.keys:
+        if self._keys != seen.beat.keys:
             await self.on_keys()
-            self._keys = seen.keys
-        nodes = {one.id: one for one in seen.nodes}
-        changed, self.nodes = nodes != self.nodes, nodes
+            self._keys = seen.beat.keys
+        nodes = {one.id: one for one in seen.beat.nodes}
+        was_away = began - self.beat_at > LEASE_S  # nobody knows what the others did meanwhile
+        changed, self.nodes = was_away or nodes != self.nodes, nodes
         self.beat_at = began
-        self._set_first(seen.is_first)
+        self._set_first(seen.beat.is_first)
         self._beaten.set()
         self._beaten = trio.Event()
         if changed:
@@ -298,25 +309,23 @@ class PostOffice:
     def _look(self, connection: Connection, is_beat: bool) -> _Seen:
         """Beat if it is time, and fetch. On a thread. Raises DatabaseInUse if this node was replaced."""
         with mapped_errors(self.server):
-            nodes, keys, is_first = None, "", self.is_first
+            seen: Beat | None = None
             if is_beat:
-                beat = connection.execute(_BEAT, (self.node, self.incarnation), binary=True)
-                if beat.rowcount == 0:
-                    raise DatabaseInUse(
-                        f"{self.server.name}: another node {self.node} has started, so this one ends"
-                    )
-                keys = str(_first(connection.execute(_KEYS, binary=True)))
-                rows = connection.execute(_NODES, binary=True).fetchall()
-                nodes = [
-                    NodeState(name, incarnation, version, bool(alive))
-                    for name, incarnation, version, alive in rows
-                ]
-                is_first = is_first or bool(_first(connection.execute(_BE_FIRST)))
+                seen = beat(
+                    connection,
+                    self.server,
+                    self.node,
+                    self.incarnation,
+                    connections=self.connections(),
+                    was_first=self.is_first,
+                    ends_first=self._headless >= HEADLESS,
+                )
+                self._headless = self._headless + 1 if seen.is_headless else 0
                 self._beats += 1
                 if self._beats % TIDY_EVERY == 0:
                     connection.execute(_TIDY)
             found = connection.execute(_FETCH, (self.node,), binary=True).fetchall()
-        return _Seen([Mail(age_s, bytes(body)) for _, age_s, body in sorted(found)], nodes, keys, is_first)
+        return _Seen([Mail(age_s, bytes(body)) for _, age_s, body in sorted(found)], seen)
 
     def _leave(self, connection: Connection) -> None:
         try:
@@ -324,9 +333,3 @@ class PostOffice:
         except psycopg.Error as error:
             _log.debug("the other nodes learn of the end by the lease: %s", type(error).__name__)
         connection.close()
-
-
-def _first(cursor: psycopg.Cursor[tuple[Any, ...]]) -> Any:
-    row = cursor.fetchone()
-    assert row is not None
-    return row[0]

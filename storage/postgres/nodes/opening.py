@@ -44,10 +44,10 @@ _CLAIM: Final = (
 )
 _CLAIMED: Final = "DELETE FROM meta WHERE key = 'node'"
 _JOIN: Final = f"""
-INSERT INTO node (id, home, incarnation, version, lease_until)
-VALUES ($1, $2, 1, $3, clock_timestamp() + interval '{LEASE_S} s')
+INSERT INTO node (id, home, incarnation, version, lease_until, name)
+VALUES ($1, $2, 1, $3, clock_timestamp() + interval '{LEASE_S} s', $4)
 ON CONFLICT (id) DO UPDATE SET home = excluded.home, incarnation = node.incarnation + 1, version = excluded.version,
-  lease_until = excluded.lease_until
+  lease_until = excluded.lease_until, name = excluded.name, is_first = false
 RETURNING incarnation
 """
 _INCARNATION: Final = "SELECT incarnation FROM node WHERE id = $1"
@@ -61,11 +61,13 @@ class NodeOpening(DatabaseOpening):
     Attributes:
         name: of the node.
         version: of this program.
+        title: the node's name for people; empty if it has no other one.
         incarnation: how often a node of this name has started, once it is open.
     """
 
     name: str = attrs.field(kw_only=True)
     version: str = attrs.field(kw_only=True)
+    title: str = attrs.field(default="", kw_only=True)
     incarnation: int = attrs.field(default=0, init=False)
 
     def lock(self, connection: Connection) -> None:
@@ -113,7 +115,7 @@ class NodeOpening(DatabaseOpening):
                 for sql in _CLAIM:
                     connection.execute(sql.format(owner=OWNER), (self.name,))
                 connection.execute(_CLAIMED)
-            joined = connection.execute(_JOIN, (self.name, home, self.version)).fetchone()
+            joined = connection.execute(_JOIN, (self.name, home, self.version, self.title)).fetchone()
             connection.execute(_OLD_MAIL, (self.name,))
         assert joined is not None
         self.incarnation = joined[0]

@@ -36,6 +36,7 @@ async def open_node_store(
     name: str,
     version: str,
     new_home: str,
+    title: str = "",
     move_here: bool = False,
     allow_asynchronous: bool = False,
 ) -> AsyncIterator[NodeStore]:
@@ -45,6 +46,7 @@ async def open_node_store(
         data: the data folder of this node.
         version: of this program, for the other nodes.
         new_home: a new name, for a folder that has none.
+        title: the node's name for people; empty if it has no other one.
         move_here: take the name or the database from another folder; what its agents do there is lost.
         allow_asynchronous: accept a database whose standby may lack what was acknowledged.
 
@@ -62,6 +64,7 @@ async def open_node_store(
         allow_asynchronous,
         name=name,
         version=version,
+        title=title,
     )
     connection = await trio.to_thread.run_sync(opening.first)
     async with open_postgres_tables(opening, connection, name) as store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["KEYS_CHANNEL", "NODE_TABLES"]
+__all__ = ["KEYS_CHANNEL", "NODE_COLUMNS", "NODE_TABLES"]
 
 KEYS_CHANNEL: Final = "bos_keys"
 """Notified after a change of keys or codes."""
@@ -45,3 +45,9 @@ CREATE TRIGGER device_changed AFTER INSERT OR UPDATE OR DELETE ON device
 CREATE TRIGGER pairing_changed AFTER INSERT OR UPDATE OR DELETE ON pairing
   FOR EACH ROW EXECUTE FUNCTION bos_keys_changed();
 """
+
+NODE_COLUMNS: Final = """
+ALTER TABLE node ADD COLUMN name text NOT NULL DEFAULT '', ADD COLUMN connections bigint NOT NULL DEFAULT 0,
+  ADD COLUMN is_first boolean NOT NULL DEFAULT false
+"""
+"""How nodes are, as each says of itself; since version 3."""

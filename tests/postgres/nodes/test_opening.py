@@ -26,7 +26,13 @@ from tests.storage.stores import LIMIT_S
 
 @asynccontextmanager
 async def opened_as(
-    url: str, folder: Path, name: str, *, home: str | None = None, move_here: bool = False
+    url: str,
+    folder: Path,
+    name: str,
+    *,
+    home: str | None = None,
+    move_here: bool = False,
+    title: str = "",
 ) -> AsyncIterator[NodeStore]:
     """Open a node whose data folder is below `folder`."""
     data = folder / (home or name)
@@ -39,6 +45,7 @@ async def opened_as(
             version="1.0",
             new_home=f"home-{data.name}",
             move_here=move_here,
+            title=title,
         ) as node:
             yield node
 
@@ -60,7 +67,7 @@ async def test_two_nodes_have_one_list_and_write_their_own_sessions(url: str, tm
             await a.store.ownership.acquire("yours")
         grant = await b.store.ownership.acquire("yours")
         await b.store.journal.append(grant, 0, [entry()], durable=True)
-        assert await a.journal.heads(["mine", "yours", "none"]) == {"mine": (1, 0), "yours": (1, 1)}
+        assert await a.journal.heads(["mine", "yours", "none"]) == {"mine": ("a", 1, 0), "yours": ("b", 1, 1)}
 
 
 async def test_what_a_node_left_over_is_cleaned_up_by_itself(
@@ -145,6 +152,25 @@ async def test_a_database_of_the_first_version_gets_what_nodes_need(
         await store.devices.set_first_key("k" * 32, now_ms=1)
     with cluster.connected(url) as connection:
         assert connection.execute("SELECT value FROM meta WHERE key = 'key_version'").fetchone() == ("1",)
+
+
+async def test_a_database_of_the_second_version_gets_how_nodes_are(
+    url: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    async with opened_as(url, tmp_path, "a"):
+        pass
+    with cluster.connected(url) as connection:
+        connection.execute(
+            "ALTER TABLE node DROP COLUMN name, DROP COLUMN connections, DROP COLUMN is_first;"
+            " UPDATE meta SET value = '2' WHERE key = 'schema_version'"
+        )
+    async with opened_as(url, tmp_path, "a", title="Mac mini") as node:
+        node.office.connections = lambda: 7
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.office.run)
+            (seen,) = node.office.nodes.values()
+            assert (seen.id, seen.name, seen.connections, seen.is_first) == ("a", "Mac mini", 7, True)
+            nursery.cancel_scope.cancel()
 
 
 async def test_nodes_that_start_at_once_make_the_tables_once(url: str, tmp_path: Path) -> None:

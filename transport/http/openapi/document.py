@@ -94,6 +94,19 @@ def _reading() -> Json:
                 )
             )
         },
+        "/api/sessions/{id}/move": {
+            "post": _call(
+                "Move a session to another machine",
+                object_of(
+                    ok=BOOL, session_id=ID, moved=BOOL, machine=object_of(id=TEXT, name=TEXT, state=TEXT)
+                ),
+                404,
+                409,
+                *_JSON_BODY_ERRORS,
+                parameters=(_in_path("id", ID),),
+                body=_json(("node",), node=_short(64), force=BOOL),
+            )
+        },
         "/api/search": {
             "get": _call(
                 "Search all sessions",
@@ -339,7 +352,7 @@ def _server() -> Json:
         agents=list_of(named("Agent")),
         workspace=object_of(path=nullable("string"), ok=BOOL),
     )
-    node = object_of(id=TEXT, state=TEXT, version=TEXT)
+    node = object_of(id=TEXT, name=TEXT, state=TEXT, version=TEXT, sessions=COUNT, connections=COUNT)
     capsules = object_of(count=COUNT, capsules=list_of(named("Capsule")))
     delays = object_of(committed=recent(), devices=list_of(named("Delay")))
     described: Json = {"type": "object", "required": ["openapi", "info", "paths"]}

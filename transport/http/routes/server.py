@@ -66,7 +66,7 @@ class ServerRoutes:
     async def nodes(self, _: Request, __: Device) -> Response:
         """Return the machines that share the sessions; none if this server has them for itself."""
         await trio.lowlevel.checkpoint()
-        return JsonAnswer({"nodes": [] if self.deps.nodes is None else self.deps.nodes.listing()})
+        return JsonAnswer({"nodes": [] if self.deps.nodes is None else await self.deps.nodes.listing()})
 
     async def _health(self) -> str:
         """Return `ok`, or `storage` while nothing can be stored: the disk is full, say."""

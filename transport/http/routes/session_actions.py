@@ -1,4 +1,4 @@
-"""Actions on a whole session: close, delete, fork, export."""
+"""Actions on a whole session: close, delete, fork, move, export."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actors.commands import Author, Close
-from actors.errors import ActorError, SessionBusy
+from actors.errors import ActorError, NodeCallRefused, SessionBusy, UnknownNode
 from actors.fork import TurnRuns, UnknownTurn
 from actors.ports import Catalog, Clock, Ids
 from actors.replies import Closed
@@ -23,14 +23,14 @@ from transport.config import TransportConfig
 from transport.http.requests import read_json
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.routes.devices import act_of
-from transport.http.services import Exports, Forks
+from transport.http.services import Exports, Forks, Moves
 from transport.ports import Deps, Device
 from transport.sessions import ask
 from transport.v3.commands import MAX_TITLE
 from transport.v3.decode import is_id
 from transport.workspace.removal import SessionRemoval, WorktreeKept
 
-__all__ = ["close_session", "delete_session", "export_session", "fork_session"]
+__all__ = ["close_session", "delete_session", "export_session", "fork_session", "move_session"]
 
 _OLD_AGENTS: Final = frozenset({"claude", "codex"})
 
@@ -107,6 +107,43 @@ async def fork_session(forks: Forks, make_id: Ids, request: Request, by: Device)
         raise HttpError(409, "exists", "There is another session with that session_id.") from None
     return JsonAnswer({"session_id": new_id}, 201)
 
+
+async def move_session(
+    moves: Moves | None, deps: Deps, audit: Audit, request: Request, by: Device
+) -> Response:
+    """Move a session to another machine, unless it is there already. `moves`: None if there are no others."""
+    session_id = request.path_params["id"]
+    if not is_id(session_id) or await deps.catalog.get(session_id) is None:
+        raise SessionMissing(session_id)
+    body = await read_json(request)
+    node = body.text("node", 64)
+    force = body.flag("force") if body.has("force") else False
+    try:
+        if deps.nodes is None or moves is None:
+            raise UnknownNode(node)
+        moved = await moves.move(session_id, node, force=force, by=by.id)
+    except UnknownNode as unknown:
+        raise HttpError(404, "unknown_node", f"node: {unknown}") from None
+    except NodeCallRefused as refused:
+        raise HttpError(_MOVE_STATUS.get(refused.code, 503), refused.code, str(refused)) from None
+    if moved:
+        act = act_of(request, by, "session_moved", deps.clock())
+        subject = f"{node} forced" if force else node
+        await audit.note(attrs.evolve(act, session_id=session_id, subject=subject))
+    machine = deps.nodes.machine(node)
+    return JsonAnswer({"ok": True, "session_id": session_id, "moved": moved, "machine": machine})
+
+
+_MOVE_STATUS: Final = {
+    "bad_workspace": 409,
+    "busy": 409,
+    "bypass_disabled": 409,
+    "forbidden": 403,
+    "not_found": 404,
+    "open_elsewhere": 409,
+    "unknown_agent": 409,
+}
+"""Status of a refused move; any other is 503: `machine_away`, say."""
 
 CHUNK_BYTES: Final = 64 * 1024
 """Small parts are joined up to this before they are sent."""

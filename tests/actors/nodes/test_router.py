@@ -1,0 +1,76 @@
+"""The way to a session's home, after it has moved and the note about it was lost."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from actors.commands import Author, Cancel, Envelope
+from actors.nodes.notes import Notes
+from actors.nodes.replicas import Replicas
+from actors.nodes.router import Router
+from storage.errors import SessionMissing
+from storage.node_records import NodeState
+from tests.actors.nodes.test_notes import Posted
+
+ENVELOPE = Envelope(Cancel("m1"), Author("key", "phone", "Phone"), lambda _: None)
+
+
+class Homes:
+    """The catalog's word on where the session `trip` is, and homes that take only their own sessions."""
+
+    def __init__(self, home: str | None) -> None:
+        self.home = home
+        self.submitted: list[str] = []
+
+    async def get(self, _: str) -> Any:
+        return None if self.home is None else SimpleNamespace(owner=self.home)
+
+    async def submit(self, home: str, session_id: str, _: Envelope) -> None:
+        self.submitted.append(home)
+        if home != self.home:
+            raise SessionMissing(session_id)
+
+
+def routed(homes: Homes) -> Router:
+    """Return the router of node `a`."""
+    post = Posted("a", {name: NodeState(name, 1, "1", is_alive=True) for name in ("a", "b", "c")})
+    own = SimpleNamespace(is_live=lambda _: False)
+    none: Any = SimpleNamespace()
+    replicas = Replicas(post, none, none, none)
+    parts: Any = (own, post, homes, none, none, none, homes, none, replicas, none, Notes(post))
+    return Router(*parts)
+
+
+async def test_a_command_follows_a_session_that_moved() -> None:
+    homes = Homes("b")
+    router = routed(homes)
+    await router.submit("trip", ENVELOPE)
+    homes.home = "c"
+    await router.submit("trip", ENVELOPE)
+    await router.submit("trip", ENVELOPE)
+    assert homes.submitted == ["b", "b", "c", "c"], "asked once where it is not, then never again"
+
+
+async def test_a_note_leads_there_at_once() -> None:
+    homes = Homes("b")
+    router = routed(homes)
+    await router.submit("trip", ENVELOPE)
+    homes.home = "c"
+    shown: list[str] = []
+    with router.watch(shown.append):
+        router.moved("trip", "c")
+    await router.submit("trip", ENVELOPE)
+    assert homes.submitted == ["b", "c"]
+    assert shown == ["trip"], "its entry in lists has another machine"
+
+
+async def test_a_session_that_is_gone_is_missing() -> None:
+    homes = Homes("b")
+    router = routed(homes)
+    await router.submit("trip", ENVELOPE)
+    homes.home = None
+    with pytest.raises(SessionMissing):
+        await router.submit("trip", ENVELOPE)
