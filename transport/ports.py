@@ -113,6 +113,10 @@ class Nodes(Protocol):
         """Ask another node for JSON. See `actors.nodes.node_calls.NodeCalls.ask`."""
         ...
 
+    def first(self) -> str | None:
+        """Return the node that sends notifications; None if none is well."""
+        ...
+
     def serve(self, name: str, answers: Answers) -> None:
         """Answer calls of this name from now on. See `actors.nodes.node_answers.NodeAnswers.serve`."""
         ...

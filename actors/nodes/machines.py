@@ -76,6 +76,10 @@ class Machines:
         """Return whether there is, or ever was, a node of this name."""
         return node in self.post.nodes
 
+    def first(self) -> str | None:
+        """Return the node that does what only one may do: it sends notifications. None: none is well."""
+        return next((one.id for one in self.post.nodes.values() if one.is_first and one.is_alive), None)
+
     def machine(self, owner: str) -> dict[str, str]:
         """Return how devices see the machine of a session."""
         known = self.post.nodes.get(owner)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import trio
@@ -27,6 +27,7 @@ from storage.open_tables import Store
 from storage.postgres.nodes.office import PostOffice
 from storage.postgres.nodes.store import NodeStore
 from storage.tables.devices import DeviceRow
+from transport.push.attention import Attention
 from transport.push.notifier import Notifier
 from transport.uploads import OwnUploads
 
@@ -34,6 +35,18 @@ __all__ = ["ServerNodes", "open_nodes"]
 
 NOTIFIER_S: Final = 5.0
 """How often the notifier looks for channels that were registered at other nodes."""
+
+LOOKS: Final = "looks"
+ALERT: Final = "alert"
+"""The kinds of two notes."""
+
+SHARED_S: Final = 0.5
+"""The least time between two notes about who looks at what."""
+
+SHARED_AGAIN_S: Final = 20.0
+"""After so long it is said again: a note may be lost, and a look counts for a minute."""
+
+ALERT_FIELDS: Final = ("alert_id", "kind", "session_id", "state", "request_id", "by_device")
 
 log = logging.getLogger("builderos.server")
 
@@ -75,6 +88,7 @@ class ServerNodes:
     moving: Moving
     nursery: trio.Nursery
     key_ended: Callable[[str], None] = _ignore
+    _to_share: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def uploads_of(self, uploads: OwnUploads) -> UploadsOfNode:
         """Return the uploads that messages may name."""
@@ -87,14 +101,32 @@ class ServerNodes:
             StorageError: the database cannot be reached.
         """
         office, router = self.office, self.router
-        office.on_mail, office.on_nodes, office.on_keys = (
-            router.take,
-            router.nodes_changed,
-            self.refresh_keys,
-        )
+        office.on_mail, office.on_nodes, office.on_keys = router.take, self._nodes_changed, self.refresh_keys
         await self.nursery.start(office.run, name="nodes")
         self.nursery.start_soon(router.run, name="sessions of other nodes")
         self.nursery.start_soon(self.moving.run, name="sessions that moved away")
+
+    def _nodes_changed(self) -> None:
+        self.router.nodes_changed()
+        self._to_share.set()
+
+    async def share_attention(self, attention: Attention) -> None:
+        """Let the node that notifies know who looks at what at this one, and pages here what it shows, until
+        cancelled."""
+        notes = self.router.notes
+        notes.hear(LOOKS, attention.take)
+        notes.hear(ALERT, lambda _, fields: attention.tell_here(_alert_of(fields)))
+        attention.sent = partial(notes.let_know, ALERT)
+        attention.noted = lambda: self._to_share.set()
+        while True:
+            with trio.move_on_after(SHARED_AGAIN_S):
+                await self._to_share.wait()
+            self._to_share = trio.Event()
+            for state in self.office.nodes.values():
+                if not state.is_alive:
+                    attention.forget(state.id)
+            notes.let_know(LOOKS, attention.share(), first_only=True)
+            await trio.sleep(SHARED_S)
 
     async def refresh_keys(self) -> None:
         """Read the keys and codes as all nodes have them now. Raises StorageError."""
@@ -122,6 +154,11 @@ class ServerNodes:
                     nursery.cancel_scope.cancel(reason="another node may send them")
             else:
                 await changed.wait()
+
+
+def _alert_of(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an `alert` frame that another node sent."""
+    return {name: str(fields[name]) for name in ALERT_FIELDS if name in fields}
 
 
 async def _look_again(notifier: Notifier) -> None:

@@ -156,6 +156,7 @@ async def _serve(parts: ServerParts, *, made_key: str | None, shutdown: Shutdown
         notify = partial(run_notifier, parts.notifier, deps)
         if parts.nodes is not None:
             notify = partial(parts.nodes.run_notifier, parts.notifier, notify)
+            nursery.start_soon(parts.nodes.share_attention, parts.attention, name="who looks at what")
         nursery.start_soon(notify, name="notifications")
         nursery.start_soon(parts.desk.look_again, name="desk")
         nursery.start_soon(parts.desk.desk.changes.run, name="changes at the desk")

@@ -70,6 +70,8 @@ _CODES: Final = {
 _FAILURES: Final = {"unknown_session": (404, "not_found"), "storage": (503, "storage")}
 """Status and code of a session's failures; any other is 503 `unavailable`."""
 
+TEST: Final = "POST /api/notifications/{id}/test"
+
 _REFUSALS: Final = {"busy": 429, "too_large": 413, "internal": 500}
 """Status of what another machine refuses; any other is 503."""
 
@@ -148,14 +150,19 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
                 ("POST /api/sessions/{id}/fork", partial(fork_session, services.forks, services.new_id)),
             )
         ),
-        _route("GET /api/folders", workspace.folders),
-        _route("GET /api/desk/sessions", desk.listing),
+        *(
+            _route(action, where.at_node(action, endpoint))
+            for action, endpoint in (
+                ("GET /api/folders", workspace.folders),
+                ("GET /api/desk/sessions", desk.listing),
+                ("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
+            )
+        ),
         _route("POST /api/desk/hook", desk.note_hook),
-        _route("POST /api/desk/sessions/{agent}/{native_id}/open", desk.open),
         _route("POST /api/sessions/{id}/move", partial(move_session, services.moves, deps, services.audit)),
         _route("GET /api/search", partial(search, services.search)),
         _route("GET /api/capsules", partial(list_capsules, services.workspace)),
-        *_notification_routes(config, deps, services),
+        *_notification_routes(config, deps, services, where),
         _route("POST /api/system/sleep", SystemRoutes(services, deps.clock).sleep),
         _route("GET /api/devices", devices.listing),
         _route("POST /api/devices", devices.add),
@@ -173,7 +180,7 @@ class _AllHere:
     def at_home(self, action: str, route: _AnyEndpoint) -> _AnyEndpoint:
         return route
 
-    at_node = at_home
+    at_node = at_first = at_home
 
 
 def _home_routes(deps: Deps, services: HttpServices) -> _AllHere | HomeRoutes:
@@ -187,7 +194,9 @@ def _home_routes(deps: Deps, services: HttpServices) -> _AllHere | HomeRoutes:
     return routes
 
 
-def _notification_routes(config: TransportConfig, deps: Deps, services: HttpServices) -> list[Route]:
+def _notification_routes(
+    config: TransportConfig, deps: Deps, services: HttpServices, where: _AllHere | HomeRoutes
+) -> list[Route]:
     routes = NotificationRoutes(services.notifier, deps.clock, deps.aliases, deps.trail)
     return [
         _route("POST /api/notifications/register", routes.register),
@@ -196,7 +205,7 @@ def _notification_routes(config: TransportConfig, deps: Deps, services: HttpServ
         _route("POST /api/notifications/seen", routes.seen),
         _route("POST /api/notifications/{id}", routes.change),
         _route("DELETE /api/notifications/{id}", routes.remove),
-        _route("POST /api/notifications/{id}/test", routes.test),
+        _route(TEST, where.at_first(TEST, routes.test)),
         _route("POST /api/sessions/{id}/requests/{request_id}", partial(decide_request, config, deps)),
         Route(
             ACT_PATH,

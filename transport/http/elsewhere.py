@@ -123,6 +123,11 @@ class HomeRoutes:
         self._routes[action] = route
         return partial(self._answer_there, action, route, self._named_node)
 
+    def at_first(self, action: str, route: Route) -> Route:
+        """Return a route that the node answers which sends notifications; without one, this one."""
+        self._routes[action] = route
+        return partial(self._answer_there, action, route, self._first_node)
+
     async def _answer_there(
         self,
         action: str,
@@ -146,6 +151,9 @@ class HomeRoutes:
         if name is not None and not self.nodes.has(name):
             raise HttpError(404, "not_found", "There is no such machine.")
         return name
+
+    async def _first_node(self, _: Request) -> str | None:
+        return self.nodes.first()
 
     # ---- at the machine that the device uses ----
 

@@ -45,13 +45,13 @@ class Attention:
     Attributes:
         changed: called when somebody may have stopped looking.
         noted: called after a change at a connection of this node.
-        told: called with the fields of an `alert` frame that this node sent.
+        sent: called with the fields of an `alert` frame that this node sent.
     """
 
     clock: Clock
     changed: Callable[[], None] = lambda: None
     noted: Callable[[], None] = lambda: None
-    told: Callable[[dict[str, Any]], None] = lambda _: None
+    sent: Callable[[dict[str, Any]], None] = lambda _: None
     _looks: dict[int, DeviceLook] = attrs.field(factory=dict)
     _elsewhere: dict[str, list[DeviceLook]] = attrs.field(factory=dict)
     _active: dict[str, None] = attrs.field(factory=dict)
@@ -117,7 +117,7 @@ class Attention:
     def tell(self, fields: dict[str, Any]) -> None:
         """Send an `alert` frame to all who listen, at any node."""
         self.tell_here(fields)
-        self.told(fields)
+        self.sent(fields)
 
     def tell_here(self, fields: dict[str, Any]) -> None:
         """Send an `alert` frame to all who listen at this node."""

@@ -54,13 +54,14 @@ _OPEN_SESSIONS = "SELECT DISTINCT session_id FROM alert WHERE settled_at_ms IS N
 _COUNT_OPEN = """
 SELECT count(*) FROM alert WHERE settled_at_ms IS NULL AND kind IN (SELECT value FROM json_each(?))
 """
-_IS_OPEN = "SELECT step FROM alert WHERE alert_id = ? AND settled_at_ms IS NULL"
 _DUE = f"SELECT {ALERT_COLUMNS} FROM alert WHERE due_at_ms <= ? ORDER BY due_at_ms LIMIT ?"
 _NEXT_DUE = "SELECT min(due_at_ms) FROM alert WHERE due_at_ms IS NOT NULL"
 _STEP = (
     f"SELECT {ALERT_COLUMNS} FROM alert WHERE settled_at_ms IS NULL AND step = ? AND due_at_ms IS NOT NULL"
 )
-_ADVANCE = "UPDATE alert SET step = ?2, due_at_ms = ?3 WHERE alert_id = ?1"
+_ADVANCE = """
+UPDATE alert SET step = ?2, due_at_ms = ?3 WHERE alert_id = ?1 AND step = ?4 AND settled_at_ms IS NULL
+"""
 _TELL = """
 INSERT INTO delivery (alert_id, channel_id, state, reason, tries, due_at_ms) VALUES (?1, ?2, ?3, ?4, 0, ?5)
 ON CONFLICT (alert_id, channel_id) DO UPDATE SET state = ?3, reason = ?4, due_at_ms = ?5
@@ -280,9 +281,9 @@ def _end_one(alert_id: str, change: Settle, connection: Transaction) -> None:
 def _advance(
     alert: Alert, step: int, due_at_ms: int | None, told: Sequence[Told], connection: Transaction
 ) -> bool:
-    if connection.execute(_IS_OPEN, (alert.alert_id,)).get != alert.step:
-        return False
-    connection.execute(_ADVANCE, (alert.alert_id, step, due_at_ms))
+    connection.execute(_ADVANCE, (alert.alert_id, step, due_at_ms, alert.step))
+    if connection.changes() != 1:
+        return False  # settled, or another reader was first
     for one in told:
         planned = one.reason is None
         due = alert.raised_at_ms if planned else None

@@ -32,7 +32,8 @@ SELECT delivery.state, alert.settled_at_ms FROM delivery JOIN alert USING (alert
 WHERE delivery.alert_id = ? AND channel_id = ?
 """
 _BEGIN = """
-UPDATE delivery SET state = 'sending', tries = tries + 1, due_at_ms = NULL WHERE alert_id = ? AND channel_id = ?
+UPDATE delivery SET state = 'sending', tries = tries + 1, due_at_ms = NULL
+WHERE alert_id = ? AND channel_id = ? AND state = ? AND tries = ? AND due_at_ms IS NOT NULL
 """
 _END = """
 UPDATE delivery SET reason = ?4, status = ?5, due_at_ms = ?6,
@@ -148,8 +149,9 @@ class Deliveries:
         return [Due(Alert(*row[:-5]), *row[-5:]) for row in rows]
 
     async def begin(self, due: Due) -> bool:
-        """Store that a card is being sent; False, and nothing is stored, if its alert is settled or it was sent."""
-        return await self._writer.submit(partial(_begin, due.key), durable=True)
+        """Store that a card is being sent; False, and nothing is stored, if its alert is settled, or if it was sent, or
+        is being sent by another node."""
+        return await self._writer.submit(partial(_begin, due), durable=True)
 
     async def end(self, key: tuple[str, str], outcome: DeliveryOutcome, now_ms: int) -> None:
         """Store what became of it. If the alert was settled meanwhile, the withdrawal of a sent card is due."""
@@ -192,12 +194,12 @@ def _run(connection: Transaction, sql: str, bound: tuple[str | int | None, ...])
     connection.execute(sql, bound)
 
 
-def _begin(key: tuple[str, str], connection: Transaction) -> bool:
-    state, settled = connection.execute(_STATE, key).get or (None, None)
+def _begin(due: Due, connection: Transaction) -> bool:
+    state, settled = connection.execute(_STATE, due.key).get or (None, None)
     if settled is not None or state not in ("planned", "sending"):
         return False
-    connection.execute(_BEGIN, key)
-    return True
+    connection.execute(_BEGIN, (*due.key, due.state, due.tries))
+    return connection.changes() == 1
 
 
 def _end(key: tuple[str, str], outcome: DeliveryOutcome, now_ms: int, connection: Transaction) -> None:
