@@ -1,4 +1,4 @@
-"""Moves a session to another node, because a person wants it. The new home asks the old one to let go.
+"""MoveJournal a session to another node, because a person wants it. The new home asks the old one to let go.
 
 One transaction changes the home. If the old home is away for good, the new one does that by itself; then the fence in
 each append and `leave_moved` see to it that the old one, if it comes back, writes nothing and ends its agent.
@@ -27,7 +27,7 @@ from storage.errors import Fenced, OutcomeUnknown, SequenceConflict, SessionMiss
 from storage.node_records import Move
 from storage.records import Entry, Fold, SessionRecord, Summary
 
-__all__ = ["Moves", "Moving"]
+__all__ = ["MoveJournal", "Moving"]
 
 TRIES: Final = 3
 """How often a session whose home is away is read again, because that home still wrote to it."""
@@ -40,7 +40,7 @@ RETRY_S: Final = 1.0
 _log = logging.getLogger("builderos.actors")
 
 
-class Moves(Protocol):
+class MoveJournal(Protocol):
     """The journal of a node; implemented by `storage.postgres.nodes.catalog.NodeJournal`."""
 
     async def move(
@@ -72,7 +72,7 @@ class Moving:
 
     own: Supervisor
     machines: Machines
-    journal: Moves
+    journal: MoveJournal
     moved: Callable[[str, str], None]
     check: Callable[[SessionRecord], Awaitable[None]] = attrs.field(default=_not_yet, init=False)
     forget: Callable[[str], Awaitable[None]] = attrs.field(default=_not_yet, init=False)

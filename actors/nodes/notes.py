@@ -14,7 +14,7 @@ import attrs
 from actors.nodes.mail import NoteMail, encode_mail
 from actors.nodes.ports import Post
 
-__all__ = ["Hears", "Notes"]
+__all__ = ["Hears", "NodeNotes"]
 
 WITHIN_S: Final = 10.0
 """A note that cannot be posted for so long is dropped."""
@@ -27,7 +27,7 @@ _log = logging.getLogger("builderos.actors")
 
 
 @attrs.define(eq=False)
-class Notes:
+class NodeNotes:
     """The notes of this node, and those of others."""
 
     post: Post

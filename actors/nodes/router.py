@@ -34,7 +34,7 @@ from actors.nodes.mail import (
 )
 from actors.nodes.node_answers import NodeAnswers
 from actors.nodes.node_calls import NodeCalls
-from actors.nodes.notes import Notes
+from actors.nodes.notes import NodeNotes
 from actors.nodes.ports import Post
 from actors.nodes.replicas import LOOK_S, Replicas
 from actors.ports import Catalog, Journal
@@ -80,7 +80,7 @@ class Router:
     journal: Journal
     replicas: Replicas
     nursery: trio.Nursery
-    notes: Notes
+    notes: NodeNotes
     look_after_moved: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _homes: dict[str, str] = attrs.field(factory=dict, init=False)
     _watchers: Watchers = attrs.field(factory=Watchers, init=False)

@@ -18,7 +18,7 @@ from actors.nodes.machines import Machines
 from actors.nodes.moving import Moving
 from actors.nodes.node_answers import NodeAnswers
 from actors.nodes.node_calls import NodeCalls
-from actors.nodes.notes import Notes
+from actors.nodes.notes import NodeNotes
 from actors.nodes.replicas import Replicas
 from actors.nodes.router import Router
 from actors.supervisor import Supervisor
@@ -188,7 +188,7 @@ async def open_nodes(opened: NodeStore, supervisor: Supervisor) -> AsyncIterator
             store.journal,
             Replicas(office, store.journal, opened.journal, nursery),
             nursery,
-            Notes(office),
+            NodeNotes(office),
         )
         calls.told_others = router.tell_others
 

@@ -39,18 +39,27 @@ def leave_machine(step: Step, *, home: str, to: str, by: str | None, is_away: bo
     state.where = None  # a terminal of the old machine; it would keep back what waits
     if state.offer.kind_of(state.settings.permission_mode) == "bypass":
         step.set_settings(attrs.evolve(state.settings, permission_mode=None), device_id=by)
+    _end_turn(step, by, f"its machine, {home}, is away" if is_away else None)
+    state.leaving.clear()
+    state.agent_memory, state.renewals = (
+        None,
+        state.renewals + 1,
+    )  # no old conversation of the new machine comes back
+    state.desk, state.unsure, state.unsaved, state.joined = None, False, None, False
+    state.live.clear()
+    state.control_dirty = True
+
+
+def _end_turn(step: Step, by: str | None, lost: str | None) -> None:
+    """End the running turn and forget the hub. `lost`: why nobody knows what the hub does; None if it is dead."""
+    state = step.state
     turn = state.turn
-    if turn is not None and is_away:
-        turn.may_move = False  # a hub may have its prompt
-    if turn is not None and (not is_away or state.is_at_desk):
+    if turn is not None and lost is not None:
+        turn.may_move = False  # that hub may have its prompt
+    if turn is not None and (lost is None or state.is_at_desk):
         turn.stopping_by = turn.stopping_by or by
     if state.is_at_desk:
         step.stop_turn()
     elif turn is not None or state.hub_id is not None:
         state.hub_id = state.hub_id or LOST_HUB
-        hub_gone(step, HubGone(state.hub_id, "died", f"its machine, {home}, is away" if is_away else ""))
-    state.leaving.clear()
-    state.agent_memory, state.renewals = None, state.renewals + 1
-    state.desk, state.unsure, state.unsaved, state.joined = None, False, None, False
-    state.live.clear()
-    state.control_dirty = True
+        hub_gone(step, HubGone(state.hub_id, "died", lost or ""))

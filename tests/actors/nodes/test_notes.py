@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from actors.nodes.mail import NodeMail, NoteMail, decode_mail
-from actors.nodes.notes import Notes
+from actors.nodes.notes import NodeNotes
 from storage.node_records import NodeState
 
 
@@ -38,21 +38,21 @@ def four_nodes() -> Posted:
 
 def test_a_note_goes_to_the_others_that_are_well() -> None:
     post = four_nodes()
-    Notes(post).let_know("moved", {"session": "trip"})
+    NodeNotes(post).let_know("moved", {"session": "trip"})
     assert post.mail == [(node, NoteMail("a", "moved", {"session": "trip"})) for node in ("b", "c")]
 
 
 def test_a_note_for_the_first_node_goes_there_alone() -> None:
     post = four_nodes()
-    Notes(post).let_know("looks", {}, first_only=True)
+    NodeNotes(post).let_know("looks", {}, first_only=True)
     assert [node for node, _ in post.mail] == ["b"]
     post.node, post.mail = "b", []
-    Notes(post).let_know("looks", {}, first_only=True)
+    NodeNotes(post).let_know("looks", {}, first_only=True)
     assert post.mail == [], "it is this one"
 
 
 def test_what_cannot_be_read_is_left_out() -> None:
-    notes, heard = Notes(four_nodes()), list[Any]()
+    notes, heard = NodeNotes(four_nodes()), list[Any]()
     notes.hear("moved", lambda node, fields: heard.append((node, fields["session"])))
     notes.take(NoteMail("b", "moved", {}))
     notes.take(NoteMail("b", "something of a newer version", {"session": "trip"}))

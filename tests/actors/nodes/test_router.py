@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from actors.commands import Author, Cancel, Envelope
-from actors.nodes.notes import Notes
+from actors.nodes.notes import NodeNotes
 from actors.nodes.replicas import Replicas
 from actors.nodes.router import Router
 from storage.errors import SessionMissing
@@ -40,7 +40,7 @@ def routed(homes: Homes) -> Router:
     own = SimpleNamespace(is_live=lambda _: False)
     none: Any = SimpleNamespace()
     replicas = Replicas(post, none, none, none)
-    parts: Any = (own, post, homes, none, none, none, homes, none, replicas, none, Notes(post))
+    parts: Any = (own, post, homes, none, none, none, homes, none, replicas, none, NodeNotes(post))
     return Router(*parts)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from tests.e2e.world import open_http
 from tests.support.server import Server, open_server
 
 __all__ = ["KEY", "Pair", "node_arguments", "open_pair", "short_folder"]
@@ -51,7 +52,8 @@ async def open_pair(
     folder: Path | None = None,
     arguments: tuple[str, ...] = (),
 ) -> AsyncIterator[Pair]:
-    """Run nodes `a` and `b` while inside the block; afterwards nothing of them is left, and what they kept is sound.
+    """Run nodes `a` and `b`, which know each other, while inside the block; afterwards nothing of them is left, and what
+    they kept is sound.
 
     Args:
         url_of_b: another way to the same database.
@@ -75,4 +77,17 @@ async def open_pair(
         async with trio.open_nursery() as nursery:
             for server in servers:
                 nursery.start_soon(server.start)
+        for server in servers:
+            await _wait_for_two(server)
         yield Pair(*servers)
+
+
+async def _wait_for_two(server: Server) -> None:
+    """Wait until a node knows of both."""
+    async with open_http(server) as http:
+        with trio.fail_after(10):
+            while {one["state"] for one in (await http.get("/api/nodes")).json()["nodes"]} != {
+                "here",
+                "there",
+            }:
+                pass
