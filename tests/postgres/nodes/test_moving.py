@@ -62,8 +62,8 @@ def code(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def in_an_hour() -> str:
-    return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+def in_some(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
 async def attach_again(device: Device, session_id: str = "trip") -> Json:
@@ -82,8 +82,11 @@ async def test_an_idle_session_moves_and_continues(url: str) -> None:
     async with world(url) as at, at.nodes.a.device() as here, at.nodes.b.device() as there:
         await here.attach("trip", agent="echo", device_id="mac")
         await there.attach("trip", device_id="phone")
-        assert (await here.ask("trip", "one"))["type"] == "complete"
-        later = await here.send("trip", "at its time", message_id="later", not_before=in_an_hour())
+        first = await here.ask("trip", "one")
+        await here.wait_for("checkpoint", start=0, position="after")
+        changes = "/api/sessions/trip/changes"
+        assert (await at.at_b.get(changes, params={"turn": first["turn_id"]})).status_code == 200
+        later = await here.send("trip", "at its time", message_id="later", not_before=in_some(3600))
         assert later["type"] == "accepted"
         [old] = hubs_of(at.nodes.a.data).values()
         answer = await at.at_a.post(MOVE, json={"node": "b"})
@@ -100,12 +103,16 @@ async def test_an_idle_session_moves_and_continues(url: str) -> None:
         assert (await here.ask("trip", "two"))["type"] == "complete"
         await there.wait_for("user_message", start=0, content="two")
         assert set(hubs_of(at.nodes.b.data)) == {"trip"}
+        assert code(await at.at_b.get(changes, params={"turn": first["turn_id"]})) == (404, "no_checkpoint")
         again = await at.at_b.post(MOVE, json={"node": "b"})
         assert (again.status_code, again.json()["moved"]) == (200, False)
         back = await at.at_b.post(MOVE, json={"node": "a"})
         assert back.json()["moved"] is True
         assert (await attach_again(here))["machine"]["state"] == "here"
-        assert (await here.ask("trip", "three"))["type"] == "complete"
+        assert code(await at.at_a.get(changes, params={"turn": first["turn_id"]})) == (404, "no_checkpoint")
+        third = await here.ask("trip", "three")
+        await here.wait_for("checkpoint", start=0, position="after", of_turn=third["turn_id"])
+        assert (await at.at_b.get(changes, params={"turn": third["turn_id"]})).status_code == 200
         assert at.moves() == [("trip", "b"), ("trip", "a")]
 
 
@@ -210,3 +217,22 @@ async def test_a_lost_home_that_starts_again_ends_its_hub(url: str) -> None:
         await wait_processes_gone([hub])
         assert await story(at.at_b) == before
         assert (await there.ask("trip", "again"))["type"] == "complete"
+
+
+async def test_a_message_for_later_runs_once_where_its_session_is(url: str) -> None:
+    """Over the death of its home, which runs it when it is back; and at the new home after a move."""
+    async with world(url) as at, at.nodes.b.device() as there:
+        await there.attach("trip", agent="echo", settings={"node": "a"})
+        await there.send("trip", "over the death", message_id="m1", not_before=in_some(2))
+        await at.nodes.a.kill9()
+        await at.wait_for(at.at_b, "a", "away")  # at least three seconds later
+        assert [one["type"] for one in await story(at.at_b)] == ["user_message", "delivery"]
+        await at.nodes.a.restart()
+        await there.wait_for("complete", start=0)
+        await there.send("trip", "after the move", message_id="m2", not_before=in_some(4))
+        assert (await at.at_b.post(MOVE, json={"node": "b"})).status_code == 200
+        await attach_again(there)
+        await there.wait_for("delivery", start=0, message_id="m2", state="answered")
+        handed = [one["message_id"] for one in await story(at.at_b) if one.get("state") == "handed"]
+        assert handed == ["m1", "m2"]
+        assert set(hubs_of(at.nodes.b.data)) == {"trip"}
