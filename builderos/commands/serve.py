@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import linecache
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,9 @@ from builderos.options import UsageError, as_path, between, checked_url
 __all__ = ["SourcesOfFiles", "add_serve"]
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+LOADING = (2000, 5, 1000)
+"""Thresholds of Python's collector while modules are loaded: what they make stays, so it is not searched as a whole."""
 
 
 def add_serve(parser: argparse.ArgumentParser) -> None:
@@ -73,9 +77,13 @@ class SourcesOfFiles(dict[str, Any]):
 
 def _run(arguments: argparse.Namespace) -> int:
     linecache.cache = SourcesOfFiles(linecache.cache)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*LOADING)
     from builderos.server.parts import ServeOptions
     from builderos.server.run import start_server
 
+    gc.freeze()
+    gc.set_threshold(*thresholds)
     options = ServeOptions(
         **{field.name: getattr(arguments, field.name) for field in attrs.fields(ServeOptions)}
     )
