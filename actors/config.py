@@ -9,7 +9,7 @@ __all__ = ["ActorConfig"]
 
 @attrs.frozen
 class ActorConfig:
-    """See PROTOCOL section 5 and ARCHITECTURE, "Supervisor".
+    """How long a session and its supervisor wait for what, and how often an actor may crash.
 
     Attributes:
         hub_idle_s: an idle session's hub is stopped after this long.

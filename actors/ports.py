@@ -1,4 +1,4 @@
-"""The seams (ARCHITECTURE, "Seams"): what a session's owner and a connection know of the rest.
+"""The seams: what a session's owner and a connection know of the rest.
 
 `Journal` and `Ownership` have a contract suite (`tests/storage/journal_contract.py`) that every implementation
 must pass. `LiveBus` and `CommandBus` are what a connection holds instead of an actor.

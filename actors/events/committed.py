@@ -69,7 +69,7 @@ BULK_KINDS = frozenset(
         PlanUpdated.kind,
     }
 )
-"""A commit of only these, in an open turn, needs no fsync (ARCHITECTURE, Storage)."""
+"""A commit of only these, in an open turn, needs no fsync (`docs/internals/storage.md`)."""
 
 
 @attrs.frozen

@@ -1,9 +1,9 @@
 """The text of one running turn: offsets, length, hash, and the rows that its pieces will fold into.
 
-Pure. Everything is kept up to date piece by piece, so that the end of a long answer costs no more than its last
-row. Folding (ARCHITECTURE, way of a message, 6): each run of neighbouring pieces of one block becomes one row of at most
-256 KiB, under its last seq. Every run of the answer is folded, a single piece too, since it is the folded row
-that search finds; a single piece of thinking stays as it is.
+Pure. Everything is kept up to date piece by piece, so that the end of a long answer costs no more than its last row.
+Folding ("The life of a message" in `docs/internals/architecture.md`): each run of neighbouring pieces of one block
+becomes one row of at most 256 KiB, under its last seq. Every run of the answer is folded, a single piece too, since it
+is the folded row that search finds; a single piece of thinking stays as it is.
 """
 
 from __future__ import annotations

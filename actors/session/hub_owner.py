@@ -1,7 +1,7 @@
 """Owns the hub of one session: starts it, keeps a link to it, ends it, and says what became of it.
 
 Orders come from the session's actor after a commit and never wait. Hubs of one session live one after the other: the next
-is started only when the one before is dead with its whole tree (ARCHITECTURE, Hub). What is sent while no link is
+is started only when the one before is dead with its whole tree (`docs/internals/hubs.md`). What is sent while no link is
 up is dropped on purpose: `HubReady` makes the session say again whatever still matters.
 """
 
