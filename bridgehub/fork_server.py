@@ -32,7 +32,7 @@ import attrs
 import bridgehub.agents.echo
 from bridgehub.agents.registry import preload
 from bridgehub.process import encode_answer, live_as_hub
-from bridgehub.protocol.codec import LineBuffer, decode_spec, encode
+from bridgehub.protocol.codec import LineBuffer, converter, decode_spec, encode
 from bridgehub.protocol.errors import LinkError
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER
@@ -71,6 +71,7 @@ def main(arguments: list[str]) -> int:
     sys.path[0] = _ROOT  # drivers are imported later, in hubs, whose working folder is the same
     os.chdir("/")
     signal.signal(signal.SIGCHLD, _reap)
+    converter()  # hubs share it
     gc.collect()
     gc.freeze()  # a hub's collector then leaves the shared pages alone
     lines, modules = LineBuffer(), _Modules()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -285,8 +286,9 @@ def _parse_agent(name: str, table: Any) -> Agent:
     return _structure(rest, KINDS[kind], f"{key}.")
 
 
-def _make_converter() -> cattrs.Converter:
-    """Return a converter that does not convert between types: no number from text, no text from a number."""
+@cache
+def _converter() -> cattrs.Converter:
+    """Return the converter of config files. It makes no number of a text, and no text of a number."""
     converter = cattrs.Converter(forbid_extra_keys=True)
     for cls, name in ((str, "a text"), (bool, "true or false"), (int, "a whole number")):
         converter.register_structure_hook(cls, _strict(cls, name))
@@ -342,12 +344,9 @@ def _environment(value: Any, _: Any) -> dict[str, str]:
     return dict(value)
 
 
-_CONVERTER = _make_converter()
-
-
 def _structure(table: dict[str, Any], cls: type[T], prefix: str) -> T:
     try:
-        return _CONVERTER.structure(table, cls)
+        return _converter().structure(table, cls)
     except ClassValidationError as error:
         key, reason = _first_fault(error)
         raise ConfigError(f"{prefix}{key}", reason) from error

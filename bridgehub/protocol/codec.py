@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any, Literal, cast, get_args
 
 import attrs
@@ -25,6 +26,7 @@ from bridgehub.protocol.messages import FromHub, Reported, ToHub
 __all__ = [
     "MAX_LINE_BYTES",
     "LineBuffer",
+    "converter",
     "decode_from_hub",
     "decode_spec",
     "decode_to_hub",
@@ -32,7 +34,6 @@ __all__ = [
     "encode_reported",
     "json_bytes",
     "json_size",
-    "make_converter",
 ]
 
 
@@ -97,19 +98,22 @@ def _structure_float(value: Any, _: type) -> float:
     return float(value)
 
 
-def make_converter() -> Converter:
-    """Return the converter of this link: strict scalars, unions tagged by `type`."""
-    converter = Converter(detailed_validation=True)
-    converter.register_structure_hook(str, _strict(str))
-    converter.register_structure_hook(int, _strict(int))
-    converter.register_structure_hook(bool, _strict(bool))
-    converter.register_structure_hook(float, _structure_float)
+@cache
+def converter() -> Converter:
+    """Return the converter of this link: strict scalars, unions tagged by `type`.
+
+    The first call makes it, in about 30 ms. A server does that on a thread, while the process of its first hub starts.
+    """
+    made = Converter(detailed_validation=True)
+    made.register_structure_hook(str, _strict(str))
+    made.register_structure_hook(int, _strict(int))
+    made.register_structure_hook(bool, _strict(bool))
+    made.register_structure_hook(float, _structure_float)
     for union in (HubEvent, ToHub, FromHub):
-        configure_tagged_union(union, converter, tag_name="type", tag_generator=_tag)
-    return converter
+        configure_tagged_union(union, made, tag_name="type", tag_generator=_tag)
+    return made
 
 
-_CONVERTER = make_converter()
 _FROM_HUB = frozenset(map(_tag, get_args(FromHub)))
 _TO_HUB = frozenset(map(_tag, get_args(ToHub)))
 _EVENTS = frozenset(map(_tag, get_args(HubEvent)))
@@ -122,9 +126,9 @@ def encode(message: ToHub | FromHub | HubSpec) -> bytes:
     if isinstance(message, Reported):
         return encode_reported(message.first_seq, message.seq, message.event)
     if isinstance(message, HubSpec):
-        return _dumps(_CONVERTER.unstructure(message))
+        return _dumps(converter().unstructure(message))
     union: Any = FromHub if _tag(type(message)) in _FROM_HUB else ToHub
-    return _dumps(_CONVERTER.unstructure(message, unstructure_as=union))
+    return _dumps(converter().unstructure(message, unstructure_as=union))
 
 
 def encode_reported(first_seq: int, seq: int, event: HubEvent) -> bytes:
@@ -139,7 +143,7 @@ def encode_reported(first_seq: int, seq: int, event: HubEvent) -> bytes:
         }
     else:
         union: Any = HubEvent
-        body = _CONVERTER.unstructure(event, unstructure_as=union)
+        body = converter().unstructure(event, unstructure_as=union)
     return _dumps({"type": "reported", "seq": seq, "first_seq": first_seq, "event": body})
 
 
@@ -211,7 +215,7 @@ def _structure(raw: dict[str, Any], union: Any, tags: frozenset[str] | None, pat
         if type(tag) is not str or tag not in tags:
             raise LinkError("unknown_type", path + ".type")
     try:
-        return _CONVERTER.structure(raw, union)
+        return converter().structure(raw, union)
     except Exception as exc:  # cattrs lets raw errors of many classes out; all mean the same here
         raise LinkError("bad_field", path + _path_of(exc)) from None
 

@@ -13,12 +13,13 @@ from tests.support.server import ROOT
 _MODULES = """
 import gc
 import sys
+from bridgehub.protocol.codec import converter
 from builderos.__main__ import main
 
 before = gc.get_threshold()
 status = main()
 UNUSED = {unused}
-print(gc.get_threshold() == before, gc.isenabled(), gc.get_freeze_count())
+print(gc.get_threshold() == before, gc.isenabled(), gc.get_freeze_count(), converter.cache_info().currsize)
 print(*sorted(name for name in sys.modules if name.startswith(UNUSED)))
 sys.exit(status)
 """
@@ -54,4 +55,4 @@ async def test_a_plain_server_loads_only_what_it_uses(tmp_path: Path) -> None:
                 out += chunk
         assert await process.wait() == 0
     # The doctor's checks of agents know the names of those that speak the ACP.
-    assert out.decode().splitlines()[-2:] == ["True True 0", "bridgehub.agents.acp.known"]
+    assert out.decode().splitlines()[-2:] == ["True True 0 0", "bridgehub.agents.acp.known"]
