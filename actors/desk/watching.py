@@ -17,7 +17,7 @@ from actors.ports import Journal
 from actors.session.inputs import DeskSeen
 from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
-from actors.session.steps.desk_steps import native_id_of, turn_id_of
+from actors.session.steps.desk_steps import native_id_of
 from bridgehub.desk.live.changes import Watched
 from bridgehub.desk.records import DESK, DeskHistory, DeskLook, DeskMark, Where
 
@@ -73,7 +73,13 @@ class LooksAtDesk(Protocol):
         ...
 
     async def on_branch(
-        self, agent: str, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+        self,
+        agent: str,
+        conversation: str,
+        memory: Mapping[str, Any],
+        wanted: frozenset[str],
+        *,
+        end: int | None = None,
     ) -> frozenset[str] | None:
         """See `Desk.on_branch`."""
         ...
@@ -110,11 +116,14 @@ class DeskWatch:
         state = self.state
         return await self.desk.where(state.agent_type, self.conversation(), state.agent_memory or {})
 
-    async def on_branch(self, wanted: frozenset[str]) -> frozenset[str] | None:
-        """Return which of these rows the conversation has, as the agent would take it up; None if that is not known."""
+    async def on_branch(self, wanted: frozenset[str], *, end: int | None = None) -> frozenset[str] | None:
+        """Return which of these rows the conversation has, as the agent would take it up; None if that is not known.
+
+        `end`: how many bytes of its record count; None: all.
+        """
         state = self.state
         memory = state.agent_memory or {}
-        return await self.desk.on_branch(state.agent_type, self.conversation(), memory, wanted)
+        return await self.desk.on_branch(state.agent_type, self.conversation(), memory, wanted, end=end)
 
     async def run(self) -> None:
         """Look whenever something has changed, until cancelled."""
@@ -163,13 +172,12 @@ class DeskWatch:
 
     async def _left(self, look: DeskLook) -> tuple[str, ...]:
         """Return the turns that are not on the branch that the conversation is on now."""
-        if look.rewound is None:
+        if not look.rewound or look.mark is None:
             return ()
-        kept = {turn_id_of(key) for key in look.rewound}
         where = look.where or self.state.where
         # What was said here while a terminal had the session open was not left: nobody saw it there.
         together_ms = where.since_ms if where is not None and where.since_ms else None
-        left: dict[str, None] = {}
+        ends: list[tuple[str, str]] = []  # of each turn, newest first: a row that it needs on the branch
         kinds, state = (TurnStarted.kind, Complete.kind), self.state
         pages = RowsBackwards(self.journal, state.session_id, kinds, state.head_seq + 1, MAX_ROWS, LEFT_ROWS)
         while rows := await pages.next_page():
@@ -178,7 +186,11 @@ class DeskWatch:
                 position = event.agent_position if isinstance(event, Complete) else None
                 is_desk = isinstance(event, TurnStarted) and event.cause == DESK
                 is_ours = position is not None and (together_ms is None or row.at_ms < together_ms)
-                is_left = is_ours and position is not None and position.get("message") not in look.rewound
-                if is_left or (is_desk and turn_id not in kept):
-                    left[turn_id] = None
-        return tuple(reversed(left))
+                if is_desk:
+                    ends.append((turn_id, native_id_of(turn_id)))
+                elif is_ours and position is not None:
+                    ends.append((turn_id, str(position.get("message"))))
+        kept = await self.on_branch(frozenset(name for _, name in ends), end=look.mark.offset)
+        if kept is None:
+            return ()
+        return tuple(dict.fromkeys(turn_id for turn_id, name in reversed(ends) if name not in kept))

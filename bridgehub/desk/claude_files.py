@@ -115,7 +115,7 @@ class ClaudeFiles:
         *,
         messages: int,
         size: int | None = None,
-        wanted: Collection[str] | None = None,
+        wanted: Collection[str] = (),
     ) -> Branch:
         """Read the conversation as it stood when the file had `end` bytes. See `read_branch`. Raises NotReadable."""
         with open_record(path) as file:

@@ -18,7 +18,16 @@ from bridgehub.desk.lines import parse
 from bridgehub.desk.records import MAX_TEXT, DeskEvent, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import RowParts, read_time
 
-__all__ = ["ENTRYPOINT", "OUR_WAYS", "ROW_COSTS", "Branch", "Chosen", "read_branch", "row_id", "row_parts"]
+__all__ = [
+    "ENTRYPOINT",
+    "OUR_WAYS",
+    "ROW_COSTS",
+    "Branch",
+    "Chosen",
+    "read_branch",
+    "row_id",
+    "row_parts",
+]
 
 ENTRYPOINT = "builderos"
 """How our own programs are called in the rows that they write."""
@@ -26,8 +35,8 @@ ENTRYPOINT = "builderos"
 OUR_WAYS = (ENTRYPOINT, "sdk-py")
 """The same, with the name that those of an earlier version had."""
 
-HELD_ROWS = 256
-"""Rows beside the branch that are kept while it is read: tools that ran at the same time."""
+HELD_ROWS, HELD_CHARS = 256, 4 * 1024 * 1024
+"""Rows beside the branch that are kept while it is read, and their characters: tools that ran at the same time."""
 
 _ROW_ID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 """Not `uuid.UUID`, which takes ten times as long: a large record has a million rows with two ids each."""
@@ -182,7 +191,7 @@ class Branch:
         rows: what they say; empty if only their ids are wanted.
         leaf: its newest row.
         is_cut: whether older rows were left out.
-        ids: the rows of it that were read; empty if what they say is wanted. A large record has a million.
+        ids: which of the wanted rows it has. A large record has a million rows, so only those are kept.
     """
 
     rows: list[RowParts] = attrs.field(factory=list)
@@ -195,8 +204,8 @@ def read_branch(
     lines: Iterable[bytes],
     *,
     messages: int,
-    size: int | None,
-    wanted: Collection[str] | None = None,
+    size: int | None = None,
+    wanted: Collection[str] = (),
     heeds_note: bool = True,
 ) -> Branch:
     """Read the branch out of a transcript's lines, given from the last to the first.
@@ -205,8 +214,8 @@ def read_branch(
 
     Args:
         messages: how many of a person's messages are read at most.
-        size: how many characters of text. None: only the ids are wanted.
-        wanted: only these ids are. Once they are found, nothing more is read.
+        size: how many characters of text. None: nothing but `wanted` is read.
+        wanted: ids of rows. Once they are found, nothing more is read.
         heeds_note: whether the row counts that the program noted; it may be gone.
     """
     branch, held, following, noted = Branch(), _Held(), "", ""
@@ -224,20 +233,22 @@ def read_branch(
             continue
         if not branch.leaf:
             if noted and name != noted:
-                held.keep(row, name)
+                if size is not None:
+                    held.keep(row, name)
                 continue
             branch.leaf = following = name
         if name != following:
-            held.keep(row, name)
+            if size is not None:
+                held.keep(row, name)
             continue
         if messages <= 0 or (size is not None and left <= 0):
             break
         said = row_parts(row) if size is not None or row.get("type") == "user" else None
         messages -= said is not None and said.kind in ("prompt", "command")
         if size is None:
-            if wanted is None or name in wanted:
+            if name in wanted:
                 branch.ids.add(name)
-                if wanted is not None and len(branch.ids) == len(wanted):
+                if len(branch.ids) == len(wanted):
                     break
         else:
             branch.rows += reversed(held.beside(row))
@@ -262,13 +273,17 @@ class _Held:
     """Rows beside the branch: calls and results of tools that ran at the same time as one that is on it."""
 
     def __init__(self) -> None:
-        self._rows: deque[tuple[str, str, RowParts]] = deque(maxlen=HELD_ROWS)
+        self._rows: deque[tuple[str, str, RowParts]] = deque()
+        self._chars = 0
 
     def keep(self, row: dict[str, Any], name: str) -> None:
         """Keep a row that may belong to one before it."""
         said = row_parts(row)
         if said is not None and said.kind == "part" and not any(isinstance(one, Said) for one in said.parts):
             self._rows.append((name, _message_id(row) or row_id(row.get("sourceToolAssistantUUID")), said))
+            self._chars += _size(said)
+            while len(self._rows) > HELD_ROWS or self._chars > HELD_CHARS:
+                self._chars -= _size(self._rows.popleft()[2])
 
     def beside(self, row: dict[str, Any]) -> list[RowParts]:
         """Take the kept rows of the same answer, and the results of their calls, oldest first."""
@@ -280,6 +295,7 @@ class _Held:
         taken = [one for one in self._rows if one[1] == message or one[1] in names]
         for one in taken:
             self._rows.remove(one)
+            self._chars -= _size(one[2])
         return [said for _, _, said in reversed(taken)]
 
 

@@ -22,9 +22,6 @@ from bridgehub.desk.turns import RowParts, Turns
 
 __all__ = ["look_at_claude", "look_at_codex"]
 
-MAX_BRANCH = 20_000
-"""Messages that are followed back after a rewind."""
-
 
 def look_at_claude(
     files: ClaudeFiles, config: Path, ids: Sequence[str], mark: DeskMark | None, *, is_open: bool
@@ -48,9 +45,6 @@ def look_at_claude(
         if size <= mark.offset and not is_open:
             return DeskLook(attrs.evolve(mark, offset=min(size, mark.offset)), where, is_open=is_open)
         grown = files.growth(path, min(mark.offset, size), mark.leaf, mark.chosen)
-        rewound = None
-        if _is_rewound(grown.rows, grown.parents, grown.previous):
-            rewound = frozenset(files.branch(path, grown.offset, messages=MAX_BRANCH).ids)
     except (NotReadable, OSError):
         return DeskLook(mark, where, is_open=is_open)
     closes = (where is None or where.status == "idle") and not grown.more
@@ -64,6 +58,7 @@ def look_at_claude(
         chosen=tuple(sorted(grown.chosen.waiting)),
     )
     title = grown.title if grown.title != mark.title else ""
+    rewound = _is_rewound(grown.rows, grown.parents, grown.previous)
     return DeskLook(new, where, events, rewound, grown.more, is_now, title, grown.chosen.settings)
 
 
@@ -99,7 +94,7 @@ def look_at_codex(
     name = files.names().get(thread_id, "")
     new = DeskMark(thread_id, grown.offset, "", rests, grown.in_ours, name or mark.title)
     title = name if mark.offset and name != mark.title else ""  # the first look does not report an old name
-    return DeskLook(new, where, events, None, grown.more, is_now, title)
+    return DeskLook(new, where, events, False, grown.more, is_now, title)
 
 
 def _events(

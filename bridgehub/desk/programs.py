@@ -47,6 +47,9 @@ __all__ = ["Desk", "DeskAgent", "Listed"]
 MAX_HISTORY = 16 * 1024 * 1024
 """Characters of the same; more would not fit into the server's memory many times over."""
 
+MAX_BRANCH = 20_000
+"""Messages that are followed back to find out what a conversation has."""
+
 THREADS = 2
 
 MAX_FOLLOWED = 16
@@ -160,15 +163,15 @@ class _Program:
         return DeskHistory(session, events, mark, memory, is_cut)
 
     def on_branch(
-        self, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+        self, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str], end: int | None
     ) -> frozenset[str] | None:
         with self.lock:
             _, path = self.claude.newest(_ids(conversation, memory))
         if path is None or not wanted:
             return None if path is None else frozenset()
         try:
-            end = os.stat(path).st_size
-            return frozenset(self.claude.branch(path, end, messages=MAX_MESSAGES, wanted=wanted).ids)
+            end = os.stat(path).st_size if end is None else end
+            return frozenset(self.claude.branch(path, end, messages=MAX_BRANCH, wanted=wanted).ids)
         except (OSError, NotReadable):
             return None
 
@@ -311,16 +314,23 @@ class Desk:
         return await self._thread(partial(program.where, conversation, memory))
 
     async def on_branch(
-        self, agent: str, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+        self,
+        agent: str,
+        conversation: str,
+        memory: Mapping[str, Any],
+        wanted: frozenset[str],
+        *,
+        end: int | None = None,
     ) -> frozenset[str] | None:
         """Return which of these rows a conversation has, as the program would take it up.
 
-        None if its record has no branches. The record is read from its end until all are found.
+        None if its record has no branches. The record is read from its end until all are found. `end`: how many bytes of
+        it count; None: all.
         """
         program = self._programs.get(agent)
         if program is None or not program.is_claude:
             return None
-        return await self._thread(partial(program.on_branch, conversation, memory, wanted))
+        return await self._thread(partial(program.on_branch, conversation, memory, wanted, end))
 
     async def end(self, where: Where) -> bool:
         """Ask the program that has a session open to end; return whether it was asked."""

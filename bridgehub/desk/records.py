@@ -153,7 +153,7 @@ class DeskLook:
         mark: where the next look begins; None if the program has no record of the conversation.
         where: the program that has it open.
         events: what was added, in order. A turn that a terminal works on may stay open.
-        rewound: the rows of the conversation as it stands, if somebody went back in it; else None.
+        rewound: whether somebody went back in it.
         more: whether there is more to read at once.
         is_open: whether a turn of the desk is open after them.
         title: what somebody called the conversation since; empty: nothing.
@@ -163,7 +163,7 @@ class DeskLook:
     mark: DeskMark | None = None
     where: Where | None = None
     events: tuple[DeskEvent, ...] = ()
-    rewound: frozenset[str] | None = None
+    rewound: bool = False
     more: bool = False
     is_open: bool = False
     title: str = ""

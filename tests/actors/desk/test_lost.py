@@ -25,7 +25,13 @@ class Record:
     ids: frozenset[str] | None
 
     async def on_branch(
-        self, agent: str, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str]
+        self,
+        agent: str,
+        conversation: str,
+        memory: Mapping[str, Any],
+        wanted: frozenset[str],
+        *,
+        end: int | None = None,
     ) -> frozenset[str] | None:
         return None if self.ids is None else self.ids & wanted
 
