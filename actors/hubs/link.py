@@ -25,6 +25,22 @@ CONNECT_S = 5.0
 """How long a hub may take to say `Welcome`: it may be importing its agent's package, which takes a second."""
 
 
+async def receive_ready(stream: trio.SocketStream) -> bytes:
+    """Wait for bytes and return them, b"" at the end. Raises OSError or ClosedResourceError if the link is broken.
+
+    `SocketStream.receive_some` reads before it waits. At an answer's pace that first read finds nothing, and costs more
+    than the wait.
+    """
+    while True:
+        await trio.lowlevel.wait_readable(stream.socket)
+        try:
+            return os.read(
+                stream.socket.fileno(), RECEIVE_BYTES
+            )  # the descriptor of now: it may be closed meanwhile
+        except BlockingIOError:
+            continue
+
+
 @attrs.define(eq=False)
 class SocketHubLink:
     """See `actors.ports.HubLink`. One task sends at a time, one receives. Made by `open_link`."""
@@ -33,6 +49,7 @@ class SocketHubLink:
     _stream: trio.SocketStream
     _lines: LineBuffer
     _early: list[bytes]
+    _receive: Callable[[trio.SocketStream], Awaitable[bytes]] = receive_ready
     _write_lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def send(self, message: ToHub) -> None:
@@ -95,8 +112,8 @@ class SocketHubLink:
         """Wait until at least one line has come whole."""
         while True:
             try:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                data = await self._receive(self._stream)
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                 self._stream.socket.close()
                 raise HubLost("the link to the hub broke") from exc
             if not data:
@@ -117,6 +134,7 @@ async def open_link(
     *,
     hub_id: str | None = None,
     open_socket: Callable[[str], Awaitable[trio.SocketStream]] = trio.open_unix_socket,
+    receive: Callable[[trio.SocketStream], Awaitable[bytes]] = receive_ready,
 ) -> SocketHubLink:
     """Connect to the hub that listens on `path`, within `CONNECT_S`. Cancelling it leaves nothing open.
 
@@ -129,7 +147,7 @@ async def open_link(
         with trio.fail_after(CONNECT_S):
             stream = await open_socket(os.fspath(path))
             try:
-                return await _greet(stream, hello, hub_id)
+                return await _greet(stream, hello, hub_id, receive)
             except BaseException:
                 stream.socket.close()
                 raise
@@ -141,12 +159,17 @@ async def open_link(
         raise HubProtocolError(str(exc)) from exc
 
 
-async def _greet(stream: trio.SocketStream, hello: Hello, hub_id: str | None) -> SocketHubLink:
+async def _greet(
+    stream: trio.SocketStream,
+    hello: Hello,
+    hub_id: str | None,
+    receive: Callable[[trio.SocketStream], Awaitable[bytes]],
+) -> SocketHubLink:
     await stream.send_all(encode(hello))
     buffer = LineBuffer()
     lines: list[bytes] = []
     while not lines:
-        data = await stream.receive_some(RECEIVE_BYTES)
+        data = await receive(stream)
         if not data:
             raise HubLost("the hub closed the link")
         lines = buffer.feed(data)
@@ -160,4 +183,4 @@ async def _greet(stream: trio.SocketStream, hello: Hello, hub_id: str | None) ->
         raise LinkError("unknown_type", ".type")
     if hub_id is not None and answer.hub_id != hub_id:
         raise HubProtocolError("another hub answers on its socket")
-    return SocketHubLink(answer, stream, buffer, lines[1:])
+    return SocketHubLink(answer, stream, buffer, lines[1:], receive)

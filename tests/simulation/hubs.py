@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actors.errors import HubLost, HubStartFailed
-from actors.hubs.link import SocketHubLink, open_link
+from actors.hubs.link import RECEIVE_BYTES, SocketHubLink, open_link
 from actors.hubs.processes import LeftoverReader, Leftovers
 from actors.ports import FoundHub
 from bridgehub.agents.base import AgentDriver
@@ -39,6 +39,10 @@ __all__ = ["HubHandle", "HubProcess", "Machine"]
 
 KILL_S = 0.05
 """How long killing what is below a hub takes, where its agent does not stop by itself."""
+
+
+async def _receive(stream: trio.SocketStream) -> bytes:
+    return bytes(await stream.receive_some(RECEIVE_BYTES))
 
 
 @attrs.define(eq=False)
@@ -282,7 +286,7 @@ class HubHandle:
         if found is None or hub_id in self.machine.forgotten:
             raise HubLost("there is no such hub")
         hello = Hello(VERSION, found.spec.session_id, owner_epoch, last_seq)
-        return await open_link(hub_id, hello, open_socket=self._open_socket)
+        return await open_link(hub_id, hello, open_socket=self._open_socket, receive=_receive)
 
     async def _open_socket(self, path: str) -> trio.SocketStream:
         await trio.lowlevel.checkpoint()
