@@ -15,7 +15,7 @@ class ActorConfig:
         hub_idle_s: an idle session's hub is stopped after this long.
         warm_idle_s: a hub that was started for a message that did not come is stopped after this long.
         actor_idle_s: an idle session without hub and devices leaves memory after this long.
-        tail_rest_s: how long after its last event a session keeps its tail for those who are behind.
+        tail_rest_s: how long after its last event a session keeps its tail for those who are behind; up to twice as long.
         link_patience_s: how long a message waits for a hub that lives and takes no link, if it certainly has not
             had the message; then another one gets it.
         interrupt_limit_s: a turn that was interrupted ends within this, whatever its hub does.

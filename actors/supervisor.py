@@ -390,6 +390,7 @@ async def open_supervisor(deps: SessionDeps) -> AsyncIterator[Supervisor]:
     async with trio.open_nursery() as nursery:
         supervisor = Supervisor(deps, nursery)
         nursery.start_soon(supervisor.timekeeper.run)
+        nursery.start_soon(deps.quiet.run)
         try:
             yield supervisor
         finally:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 import attrs
+import trio
 
 from actors.events.committed import URGENT_KINDS, Committed
 from actors.events.pieces import join_pieces
@@ -29,6 +30,7 @@ __all__ = [
     "Listener",
     "OfferChanged",
     "Presence",
+    "QuietTails",
     "ReadMarkMoved",
     "SessionProblem",
     "Tail",
@@ -283,6 +285,37 @@ class Tail:
     def _wake_all(self) -> None:
         for listener in tuple(self._listeners):
             listener.wake()
+
+
+@attrs.define(eq=False)
+class QuietTails:
+    """Lets tails rest. One task for all sessions: a deadline for each would cost at every piece.
+
+    Attributes:
+        rest_s: how long after its last event a tail rests at the earliest; at the latest it is twice as long.
+    """
+
+    rest_s: float
+    _fresh: dict[Tail, None] = attrs.field(factory=dict)
+    _older: dict[Tail, None] = attrs.field(factory=dict)
+    _woken: trio.Event = attrs.field(factory=trio.Event)
+
+    def published(self, tail: Tail) -> None:
+        """Note that a tail has a new event. Never blocks."""
+        self._older.pop(tail, None)
+        self._fresh[tail] = None
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Let tails rest, until cancelled."""
+        while True:
+            await self._woken.wait()
+            await trio.sleep(self.rest_s)
+            for tail in self._older:
+                tail.rest()
+            self._older, self._fresh = self._fresh, {}
+            if not self._older:
+                self._woken = trio.Event()
 
 
 class Followed(Protocol):

@@ -179,17 +179,13 @@ class SessionActor:
                 return self._overdue()
             if not mailbox.is_empty:
                 break
-            until = min(due, self._timers.trim_at)
-            if until == math.inf:
-                await mailbox.wait()  # without a scope: it costs memory, and most idle actors need none
+            if due == math.inf:
+                await mailbox.wait()  # without a scope: that costs at every piece, and memory while idle
             else:
-                with trio.move_on_at(until):
+                with trio.move_on_at(due):
                     await mailbox.wait()
             if mailbox.is_empty:
                 mailbox.take_nowait()  # a poke, or a moment that came: look at the deadlines again
-                if trio.current_time() >= self._timers.trim_at:
-                    self._timers.trim_at = math.inf
-                    self.tail.rest()
         self._taken = mailbox.take_nowait()
         return await self._reader.read(self._taken)
 
@@ -270,7 +266,7 @@ class SessionActor:
                 effect.to(effect.reply)
         self.tail.publish_nowait(items, [len(entry.payload) for entry in entries])
         if items:
-            self._timers.trim_at = trio.current_time() + self.deps.config.tail_rest_s
+            self.deps.quiet.published(self.tail)
         for effect in effects:
             await self._effects.run(effect, items)
         hub_id, hub_seq = self._committed_hub

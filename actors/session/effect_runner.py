@@ -47,7 +47,7 @@ from actors.session.mailbox import Mailbox
 from actors.session.state import SessionState
 from actors.session.steps.step import setup_of
 from actors.session.undoing import UndoRunner
-from actors.tail import Tail
+from actors.tail import QuietTails, Tail
 from actors.warming import WarmPlaces
 from bridgehub.protocol.hub_spec import HubSpec, Unsaved
 from bridgehub.protocol.messages import History, Prompt, Steer
@@ -79,7 +79,8 @@ class SessionDeps:
     `desk` reads what the person's own programs keep; None if nobody looks. `desk_decided` takes
     decisions for terminals; it never blocks.
     `allows_bypass` returns whether the config lets an agent work without asking;
-    `is_revoked`, whether a key, by its id, is not good any more. `warming` bounds what starts before a message.
+    `is_revoked`, whether a key, by its id, is not good any more. `warming` bounds what starts before a message; `quiet`
+    lets tails rest.
     """
 
     journal: Journal
@@ -98,6 +99,11 @@ class SessionDeps:
     desk: LooksAtDesk | None = None
     desk_decided: Callable[[PermissionResolved], None] = lambda resolved: None
     warming: WarmPlaces = attrs.field(factory=WarmPlaces)
+    quiet: QuietTails = attrs.field()
+
+    @quiet.default
+    def _quiet(self) -> QuietTails:
+        return QuietTails(self.config.tail_rest_s)
 
 
 @attrs.define(eq=False)

@@ -243,6 +243,8 @@ class SessionState:
 
     def due_at_ms(self) -> int | None:
         """Return when something of the queue is to be looked at again without anybody's word; None: never."""
+        if not self.queue:
+            return None
         times = [one.not_before_ms for one in self.queue.values() if not one.kept]
         known = [at for at in times if at is not None]
         if self.held is not None and self.held.until_ms is not None and None in times:

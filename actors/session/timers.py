@@ -30,7 +30,6 @@ class Timers:
     Attributes:
         idle_since: since when nothing has happened.
         stop_at: when a turn that was interrupted is ended by force.
-        trim_at: when the tail forgets what only laggards need.
     """
 
     config: ActorConfig
@@ -41,7 +40,6 @@ class Timers:
     tail: Tail
     idle_since: float = attrs.field(factory=trio.current_time)
     stop_at: float = math.inf
-    trim_at: float = math.inf
 
     def __attrs_post_init__(self) -> None:
         self._note_stop()

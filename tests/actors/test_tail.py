@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import trio
+from trio.testing import MockClock
+
 import actors.tail
 from actors.events.committed import Committed, Event
 from actors.events.conversation import Complete, Message, Notice
-from actors.tail import AttachedDevice, DraftChanged, Presence, SessionProblem, Tail
+from actors.tail import AttachedDevice, DraftChanged, Presence, QuietTails, SessionProblem, Tail
 from tests.actors.harness import CapturingSink
 
 
@@ -44,6 +47,24 @@ def test_at_the_head_nothing_and_far_back_the_journal() -> None:
     tail.rest()
     assert tail.read_nowait(0) is None
     assert tail.read_nowait(2) is None, "even the newest may be too large for an idle session"
+
+
+async def test_a_tail_rests_some_time_after_its_last_event(autojump_clock: MockClock) -> None:
+    quiet, busy, still = QuietTails(2.0), tail_of("x" * 9000), tail_of("x" * 9000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(quiet.run)
+        await trio.sleep(100)  # with nothing to do it does not wake
+        quiet.published(still)
+        quiet.published(busy)
+        await trio.sleep(2.1)
+        quiet.published(busy)
+        await trio.sleep(2)
+        assert busy.read_nowait(0) is not None
+        assert still.read_nowait(0) is None, "4.1 s after its last event"
+        await trio.sleep(2)
+        assert busy.read_nowait(0) is None
+        assert (quiet._fresh, quiet._older) == ({}, {}), "nothing is kept of tails at rest"
+        nursery.cancel_scope.cancel(reason="test done")
 
 
 def test_memory_is_bounded() -> None:
