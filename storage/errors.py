@@ -61,6 +61,10 @@ class DatabaseInUse(StorageError):
     """Another server holds the database, or has held it while this one could not reach it."""
 
 
+class ClockOff(StorageError):
+    """This machine's clock is far from the database's, and a person must set it."""
+
+
 class InsecureDataFolder(StorageError):
     """Others can use the data folder, and this program cannot fix that; a person must."""
 

@@ -66,6 +66,7 @@ async def open_database(
             folder.path,
             name=database.node,
             version=VERSION,
+            now_ms=wall_clock_ms,
             new_home=new_id(),
             title=database.node_name,
             move_here=move_here,

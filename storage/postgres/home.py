@@ -20,6 +20,7 @@ __all__ = [
     "HOME_NAME",
     "Home",
     "WrongDatabase",
+    "name_of_place",
     "read_home",
     "refuse_other_database",
     "settle_home",
@@ -114,6 +115,12 @@ def settle_home(data: Path, own: Home, kept: str | None, *, move_here: bool) -> 
             " --move-here takes them over without their agents"
         )
     return _note(data, own, known)
+
+
+def name_of_place(data: Path, own: Home, *, move_here: bool) -> str:
+    """Return the name that `settle_place` would return; change nothing. Blocks briefly. Raises WrongDatabase."""
+    known = _known_of(data, own, move_here=move_here)
+    return own.node if known is None else known.node
 
 
 def settle_place(data: Path, own: Home, *, move_here: bool) -> str:

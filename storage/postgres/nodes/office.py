@@ -23,6 +23,7 @@ from storage.errors import DatabaseInUse, StorageError
 from storage.node_records import Mail, NodeState
 from storage.postgres.connection import Connection, PostgresServer, connect, mapped_errors
 from storage.postgres.nodes.beat import Beat, beat
+from storage.postgres.nodes.clock import ClockCheck
 from storage.postgres.nodes.opening import LEASE_S
 from storage.postgres.nodes.tables import KEYS_CHANNEL
 
@@ -44,6 +45,9 @@ WAITING: Final = 20_000
 
 HEADLESS: Final = int(LEASE_S / BEAT_S)
 """Beats without a first node that is well; then the connection of the one before is ended."""
+
+CLOCK_EVERY: Final = 25
+"""Beats between two looks at the clock."""
 
 TIDY_EVERY: Final = 100
 """Beats between two removals of old mail, that of nodes which never came back."""
@@ -99,6 +103,7 @@ class PostOffice:
 
     Attributes:
         node, incarnation: of this node.
+        clock: compares this machine's clock with the database's.
         on_mail: called with what arrived, in order. Must not block or raise.
         on_nodes: called after a node came, went or started again, and after this one was away. Must not block or
             raise.
@@ -114,6 +119,7 @@ class PostOffice:
     application: str
     node: str
     incarnation: int
+    clock: ClockCheck
     on_mail: Callable[[Sequence[Mail]], None] = attrs.field(default=lambda _: None, init=False)
     on_nodes: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     on_keys: Callable[[], Awaitable[None]] = attrs.field(default=trio.lowlevel.checkpoint, init=False)
@@ -321,6 +327,8 @@ class PostOffice:
                     ends_first=self._headless >= HEADLESS,
                 )
                 self._headless = self._headless + 1 if seen.is_headless else 0
+                if self._beats % CLOCK_EVERY == 0:
+                    self.clock.look(connection)
                 self._beats += 1
                 if self._beats % TIDY_EVERY == 0:
                     connection.execute(_TIDY)

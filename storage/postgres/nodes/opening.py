@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -10,7 +11,8 @@ import psycopg
 from storage.errors import DatabaseInUse
 from storage.postgres import opening
 from storage.postgres.connection import Connection
-from storage.postgres.home import Home, WrongDatabase, settle_place
+from storage.postgres.home import Home, WrongDatabase, name_of_place, settle_place
+from storage.postgres.nodes.clock import refuse_wrong_clock
 from storage.postgres.opening import LOCK, DatabaseOpening, value_of
 from storage.records import OWNER
 
@@ -62,16 +64,20 @@ class NodeOpening(DatabaseOpening):
         name: of the node.
         version: of this program.
         title: the node's name for people; empty if it has no other one.
+        now_ms: this machine's clock.
         incarnation: how often a node of this name has started, once it is open.
     """
 
     name: str = attrs.field(kw_only=True)
     version: str = attrs.field(kw_only=True)
     title: str = attrs.field(default="", kw_only=True)
+    now_ms: Callable[[], int] = attrs.field(kw_only=True)
     incarnation: int = attrs.field(default=0, init=False)
 
     def lock(self, connection: Connection) -> None:
-        """Take the node's own lock, beside other nodes. Blocks. Raises DatabaseInUse."""
+        """Take the node's own lock, beside other nodes. Blocks. Raises DatabaseInUse, ClockOff."""
+        if not self.incarnation:
+            refuse_wrong_clock(connection, self.server.name, self.now_ms)
         connection.execute(f"SET lock_timeout = '{opening.LOCK_WAIT_S * 1000:.0f}ms'")
         self._wait(
             connection, _SHARED, (), "it is in use by {}, which does not share it: it needs --node too"
@@ -102,7 +108,7 @@ class NodeOpening(DatabaseOpening):
     def settle_home(self, connection: Connection) -> None:
         """Enter this node, if folder, name and database belong together. Blocks. Raises WrongDatabase."""
         own = Home(self.node, self.place, self.server.name, self.server.url)
-        home = settle_place(self.data, own, move_here=self.move_here)
+        home = name_of_place(self.data, own, move_here=self.move_here)
         self._check_name(connection, home)
         single = connection.execute(_SINGLE).fetchone()
         if single is not None and single[0] != home and not self.move_here:
@@ -110,6 +116,7 @@ class NodeOpening(DatabaseOpening):
                 f"{self.server.name}: its sessions belong to another data folder; start that one with --node first,"
                 " or take them over without their agents by --move-here"
             )
+        settle_place(self.data, own, move_here=self.move_here)  # only once nothing is refused any more
         with connection.transaction():
             if single is not None:
                 for sql in _CLAIM:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from storage.errors import DatabaseInUse, Fenced
+from builderos.ids import wall_clock_ms
+from storage.errors import ClockOff, DatabaseInUse, Fenced, StorageReadOnly, StorageVersion
 from storage.postgres.connection import PostgresServer
-from storage.postgres.home import WrongDatabase
+from storage.postgres.home import HOME_NAME, WrongDatabase
 from storage.postgres.nodes.store import NodeStore, open_node_store
 from storage.postgres.nodes.tables import NODE_TABLES
 from storage.records import OWNER
 from storage.tables.audit import HEAD_NAME
 from storage.tables.hash_chain import Act
-from tests.postgres.cluster import Cluster
+from tests.postgres.cluster import ROLE, Cluster
 from tests.postgres.stores import opened_on
 from tests.storage.journal_contract import entry, new_session
 from tests.storage.stores import LIMIT_S
@@ -33,6 +35,7 @@ async def opened_as(
     home: str | None = None,
     move_here: bool = False,
     title: str = "",
+    now_ms: Callable[[], int] = wall_clock_ms,
 ) -> AsyncIterator[NodeStore]:
     """Open a node whose data folder is below `folder`."""
     data = folder / (home or name)
@@ -43,6 +46,7 @@ async def opened_as(
             data,
             name=name,
             version="1.0",
+            now_ms=now_ms,
             new_home=f"home-{data.name}",
             move_here=move_here,
             title=title,
@@ -99,6 +103,7 @@ async def test_a_name_is_held_once_and_belongs_to_a_folder(url: str, tmp_path: P
     with pytest.raises(WrongDatabase, match="node a has another data folder"):
         async with opened_as(url, tmp_path, "a", home="other"):
             pass
+    assert not (tmp_path / "other" / HOME_NAME).exists(), "a node that is refused leaves nothing behind"
     with pytest.raises(WrongDatabase, match="it is the folder of node a"):
         async with opened_as(url, tmp_path, "b", home="a"):
             pass
@@ -229,3 +234,72 @@ async def test_a_node_that_joins_finds_the_audit_whole(url: str, tmp_path: Path)
         await second.store.audit.check_head(now_ms=4, joins=second.office.incarnation == 1)
         acts = [row.act.act for row in await second.store.audit.page(0)]
         assert acts == ["act a", "later", "act b", "later", "audit_cut"], "a folder that had joined lost it"
+
+
+@pytest.mark.parametrize(("ahead_s", "words"), [(10, "10 s ahead of"), (-10, "10 s behind")])
+async def test_a_node_whose_clock_is_off_does_not_start(
+    url: str, cluster: Cluster, tmp_path: Path, ahead_s: int, words: str
+) -> None:
+    with pytest.raises(ClockOff, match=f"clock is {words} the database's; set the clocks"):
+        async with opened_as(url, tmp_path, "a", now_ms=lambda: wall_clock_ms() + ahead_s * 1000):
+            pass
+    with cluster.connected(url) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchone() == (0,)
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+async def test_a_clock_that_goes_wrong_is_one_line(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.postgres.nodes.office.CLOCK_EVERY", 1)
+    caplog.set_level("INFO", "builderos.storage")
+    ahead_s = [0]
+    clock = partial(_clock, ahead_s)
+    async with opened_as(url, tmp_path, "a", now_ms=clock) as node, trio.open_nursery() as nursery:
+        await nursery.start(node.office.run)
+        for ahead_s[0] in (3, 3, 1, 1):
+            for _ in range(2):  # one may have begun before
+                seen = node.office.beat_at
+                while node.office.beat_at == seen:
+                    await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert [one.getMessage() for one in caplog.records if one.getMessage().startswith("clock")] == [
+        "clock: this machine's clock is 3 s ahead of the database's; set the clocks, by NTP for example",
+        "clock: it agrees with the database's again",
+    ]
+
+
+def _clock(ahead_s: list[int]) -> int:
+    return wall_clock_ms() + ahead_s[0] * 1000
+
+
+@pytest.mark.parametrize(("version", "order"), [("99", "newer"), ("0", "older")])
+async def test_tables_of_another_version_are_refused(
+    url: str, cluster: Cluster, tmp_path: Path, version: str, order: str
+) -> None:
+    async with opened_as(url, tmp_path, "a"):
+        pass
+    with cluster.connected(url) as connection:
+        connection.execute("UPDATE meta SET value = %s WHERE key = 'schema_version'", (version,))
+    with pytest.raises(StorageVersion, match=f"version {version} is {order} than this program's"):
+        async with opened_as(url, tmp_path, "b"):
+            pass
+    with cluster.connected(url) as connection:
+        assert connection.execute("SELECT id FROM node").fetchall() == [("a",)]
+    assert not (tmp_path / "b" / HOME_NAME).exists()
+
+
+async def test_a_role_without_rights_is_refused(url: str, cluster: Cluster, tmp_path: Path) -> None:
+    """It may make no tables, or may not use those that are there."""
+    with cluster.connected() as connection:
+        connection.execute("DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN")
+    guest = url.replace(ROLE, "guest")
+    for name in ("a", "b"):
+        with pytest.raises(StorageReadOnly, match="the role may not do this"):
+            async with opened_as(guest, tmp_path, name):
+                pass
+        assert list((tmp_path / name).iterdir()) == []
+        async with opened_as(url, tmp_path, "made"):
+            pass
