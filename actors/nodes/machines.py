@@ -11,13 +11,10 @@ import attrs
 from actors.errors import NodeCallRefused, UnknownNode
 from actors.nodes.node_answers import Answers, NodeAnswers
 from actors.nodes.node_calls import NodeAnswer, NodeCalls
-from actors.nodes.ports import Post
+from actors.nodes.ports import KEYS_S, Post
 from storage.tables.devices import DeviceRow
 
-__all__ = ["KEYS_S", "Machines"]
-
-KEYS_S: Final = 1.0
-"""A key that was revoked at another node is not valid here for longer."""
+__all__ = ["Machines"]
 
 WAIT_S: Final = 2.5
 """How long a sign-in waits until this node has heard the others again."""

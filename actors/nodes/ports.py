@@ -19,6 +19,9 @@ __all__ = ["SILENT_S", "Heads", "OwnSessions", "Post", "has_ended", "incarnation
 SILENT_S = 3.0
 """Without a beat for so long, this node knows nothing of the others."""
 
+KEYS_S = 1.0
+"""A key that was revoked at another node is not valid here for longer."""
+
 
 class Post(Protocol):
     """The post of this node; implemented by `storage.postgres.nodes.office`."""
@@ -36,6 +39,10 @@ class Post(Protocol):
     @property
     def silent_s(self) -> float:
         """Seconds since the last good beat began."""
+        ...
+
+    async def is_fresh(self, within_s: float, wait_s: float) -> bool:
+        """Return whether a beat began in the last `within_s`; wait up to `wait_s` for one."""
         ...
 
     def post(self, node: str, body: bytes, *, within_s: float = ..., bulk: bool = ...) -> trio.Event:

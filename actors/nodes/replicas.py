@@ -22,7 +22,7 @@ from actors.ports import Journal
 from actors.tail import Listener, SessionProblem
 from storage.errors import StorageError
 
-__all__ = ["LOOK_S", "Replicas"]
+__all__ = ["LOOK_S", "SILENT", "Replicas"]
 
 LOOK_S: Final = 1.0
 """How often the homes hear again who follows, and the database is asked how far those sessions are."""
@@ -33,7 +33,7 @@ WHOLE_EVERY: Final = 10
 UNUSED_S: Final = 30.0
 """How long a replica stays that nobody listens to: somebody may be about to."""
 
-_SILENT: Final = SessionProblem(
+SILENT: Final = SessionProblem(
     "storage", "This machine does not reach the database, so the session may be further on."
 )
 
@@ -191,7 +191,7 @@ class Replicas:
         for one in self._followed.values():
             state = self.post.nodes.get(one.replica.home)
             if not heard:
-                one.replica.show(_SILENT)
+                one.replica.show(SILENT)
             elif state is None or not state.is_alive:
                 one.replica.show(SessionProblem("machine_away", str(MachineAway(one.replica.home))))
             else:

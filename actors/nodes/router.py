@@ -35,8 +35,8 @@ from actors.nodes.mail import (
 from actors.nodes.node_answers import NodeAnswers
 from actors.nodes.node_calls import NodeCalls
 from actors.nodes.notes import NodeNotes
-from actors.nodes.ports import Post
-from actors.nodes.replicas import LOOK_S, Replicas
+from actors.nodes.ports import KEYS_S, Post
+from actors.nodes.replicas import LOOK_S, SILENT, Replicas
 from actors.ports import Catalog, Journal
 from actors.replies import Reply, SessionView
 from actors.session.loading import load_state
@@ -54,6 +54,9 @@ CHANGES_S: Final = 0.2
 
 MOVED: Final = "moved"
 """The kind of a note."""
+
+KNOWN_S: Final = 5.0
+"""How long a command waits until this node knows which keys are valid."""
 
 MAX_HOMES: Final = 100_000
 
@@ -96,7 +99,16 @@ class Router:
 
     async def submit(self, session_id: str, envelope: Envelope) -> None:
         """Hand a command to the session's home. See `CommandBus`. A home that is away refuses; who attaches then gets
-        the session as it was left."""
+        the session as it was left.
+
+        A node that stood still does not know yet whose key was revoked meanwhile, so its commands wait for a beat.
+        """
+        if self.post.silent_s > KEYS_S and not await self.post.is_fresh(KEYS_S, KNOWN_S):
+            refuse([envelope], SILENT.content, "storage")
+            return
+        if self.at_home.is_revoked(envelope.author.key_id):
+            refuse([envelope], "This key was revoked.", "forbidden")
+            return
         home = await self.home_of(session_id)
         try:
             await self._submit(home, session_id, envelope)

@@ -35,6 +35,7 @@ class Line:
         take: called with each mail that arrives, and its age.
         alter: decides how often a mail arrives: 0 is lost, 2 is doubled.
         age_s: of what arrives.
+        silent_s, beaten: since the last beat, and set at the next one.
         sent: all that was posted.
     """
 
@@ -44,7 +45,14 @@ class Line:
     alter: Callable[[NodeMail], int] = lambda _: 1
     age_s: float = 0.0
     silent_s: float = 0.0
+    beaten: trio.Event = attrs.field(factory=trio.Event)
     sent: list[NodeMail] = attrs.field(factory=list)
+
+    async def is_fresh(self, within_s: float, wait_s: float) -> bool:
+        """Implements `actors.nodes.ports.Post`."""
+        with trio.move_on_after(wait_s):
+            await self.beaten.wait()
+        return self.silent_s <= within_s
 
     def post(self, node: str, body: bytes, *, within_s: float = math.inf, bulk: bool = False) -> trio.Event:
         """Implements `actors.nodes.ports.Post`."""

@@ -40,7 +40,8 @@ def routed(homes: Homes) -> Router:
     own = SimpleNamespace(is_live=lambda _: False)
     none: Any = SimpleNamespace()
     replicas = Replicas(post, none, none, none)
-    parts: Any = (own, post, homes, none, none, none, homes, none, replicas, none, NodeNotes(post))
+    at_home = SimpleNamespace(is_revoked=lambda _: False)
+    parts: Any = (own, post, homes, none, at_home, none, homes, none, replicas, none, NodeNotes(post))
     return Router(*parts)
 
 

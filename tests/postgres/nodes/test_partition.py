@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import httpx
+import pytest
 import trio
 
 from tests.e2e.world import open_http
 from tests.postgres.nodes.pair import open_pair
-from tests.postgres.nodes.wire import open_wire
+from tests.postgres.nodes.wire import Wire, open_wire
 from tests.support.device import open_device
 
 HEARTBEAT = "heartbeat_s = 0.3\n"
 
 
-async def test_a_node_that_is_cut_off_says_so_and_lets_nobody_in(url: str) -> None:
+@pytest.mark.parametrize("how", [Wire.cut, Wire.hang], ids=["the wire is cut", "the database hangs"])
+async def test_a_node_that_is_cut_off_says_so_and_lets_nobody_in(
+    url: str, how: Callable[[Wire], None]
+) -> None:
     async with (
         open_wire(url) as wire,
         open_pair(url, config=HEARTBEAT, url_of_b=wire.url) as nodes,
@@ -35,7 +41,7 @@ async def test_a_node_that_is_cut_off_says_so_and_lets_nobody_in(url: str) -> No
                 await there.wait_for(lambda one: "trip" in one.get("sessions", ()), type="heartbeat")
                 await here.send("trip", "/words 400 10")
                 await there.wait_for("message", start=0)
-                wire.cut()
+                how(wire)
                 assert (await at_a.delete(f"/api/devices/{made['id']}")).status_code == 200
                 # Within the second it may still be let in, but nothing is read for it.
                 with trio.move_on_after(1.2):
