@@ -58,7 +58,7 @@ class Database:
         name: for people; without a password.
         place: differs for a copy of the database, so that a copy does not notify.
         data: the data folder, for files beside the database.
-        make_catalog: makes the list of sessions.
+        make_catalog, make_uploads: make the list of sessions, and that of the uploads.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Database:
     search: Search
     statistics: Callable[[], StoreStatistics]
     backup: Callable[[Path], Awaitable[None]]
+    make_uploads: Callable[[Path, TableWriter, TableReaders], UploadTable] = UploadTable
     make_catalog: Callable[[TableWriter, TableReaders, SessionFiles], SqliteCatalog] = SqliteCatalog
 
 
@@ -134,7 +135,7 @@ async def open_tables(
     """
     writer, readers = database.writer, database.readers
     devices = DeviceTable(writer, readers)
-    uploads = UploadTable(database.data, writer, readers)
+    uploads = database.make_uploads(database.data, writer, readers)
     catalog = database.make_catalog(writer, readers, uploads)
     pairings = Pairings(writer, readers, devices)
     await devices.load()

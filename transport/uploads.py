@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, Sequence
-from pathlib import Path
 from typing import Final
 
 import attrs
@@ -55,14 +54,15 @@ class OwnUploads:
         names = [name for file in files if (name := self.links.upload_of(file.url)) is not None]
         return len(names) == len(files) and await self.stored.use(session_id, names)
 
-    def path_of(self, attachment: Attachment) -> Path | None:
-        """Return the path of an attachment's file; None if it is not an upload of ours, or was removed.
+    async def path_for(self, attachment: Attachment) -> str | None:
+        """Return the path of an attachment's file, once it is here; None if it is not an upload of ours, or was removed.
 
-        Looks at the folder: some microseconds.
+        Raises:
+            StorageUnavailable: it cannot be brought here.
         """
         name = self.links.upload_of(attachment.url)
-        path = None if name is None else self.stored.path_of(name)
-        return path if path is not None and path.is_file() else None
+        path = None if name is None else await self.stored.path_for(name)
+        return None if path is None else str(path)
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import attrs
@@ -62,7 +62,7 @@ _RENEWED = uuid.UUID("3f1c7d52-8b0e-4c39-9d4e-52a07c3b8f10")
 """Under this name the agent-side ids of renewed conversations are made; it must never change."""
 
 
-def _no_file(attachment: Attachment) -> str | None:
+async def _no_file(attachment: Attachment) -> str | None:
     return None
 
 
@@ -91,7 +91,7 @@ class SessionDeps:
     new_id: Ids
     spec_for: Callable[[SessionRecord, str], HubSpec]
     config: ActorConfig
-    path_of: Callable[[Attachment], str | None] = _no_file
+    path_for: Callable[[Attachment], Awaitable[str | None]] = _no_file
     undoes: Undoes | None = None
     audited: Callable[[Act], object] = lambda act: None
     allows_bypass: Callable[[str], bool] = _never
@@ -160,7 +160,7 @@ class EffectRunner:
                 self.changed(self.session_id)
             case SteerHub():
                 message = await self._message(effect.message_seq, items)
-                files = self._files_of(message)
+                files = await self._files_of(message)
                 owner.tell(Steer(effect.turn_id, effect.message_id, message.content, files))
             case SendHistory():
                 owner.tell(await self._history(effect))
@@ -220,7 +220,7 @@ class EffectRunner:
 
     async def _prompt(self, effect: HandOver, items: Sequence[Committed]) -> Prompt:
         message = await self._message(effect.message_seq, items)
-        files = self._files_of(message)
+        files = await self._files_of(message)
         content, setup = message.content, setup_of(self.state)
         undone, more = tuple(self.state.undone), self.state.undone_more
         prompt = Prompt(effect.turn_id, effect.message_id, content, effect.taken_before, files, setup)
@@ -242,9 +242,9 @@ class EffectRunner:
         assert isinstance(event, UserMessage), "a turn's message_seq names its user_message"
         return event
 
-    def _files_of(self, message: UserMessage) -> tuple[dict[str, Any], ...]:
-        path_of = self.deps.path_of
-        return tuple({**attrs.asdict(one), "path": path_of(one)} for one in message.attachments)
+    async def _files_of(self, message: UserMessage) -> tuple[dict[str, Any], ...]:
+        path_for = self.deps.path_for
+        return tuple([{**attrs.asdict(one), "path": await path_for(one)} for one in message.attachments])
 
     async def _history(self, effect: SendHistory) -> History:
         said = await read_history(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -11,7 +11,6 @@ from typing import Any, Final
 import attrs
 import trio
 
-from actors.events.conversation import Attachment
 from actors.nodes.calls import HomeCalls
 from actors.nodes.home import SessionsAtHome
 from actors.nodes.machines import Machines
@@ -29,7 +28,6 @@ from storage.postgres.nodes.store import NodeStore
 from storage.tables.devices import DeviceRow
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
-from transport.uploads import OwnUploads
 
 __all__ = ["ServerNodes", "open_nodes"]
 
@@ -55,24 +53,6 @@ def _ignore(_: str) -> None:
     pass
 
 
-@attrs.frozen
-class UploadsOfNode:
-    """The uploads of this node, which only its own sessions can have. Implements `transport.ports.Uploads`."""
-
-    uploads: OwnUploads
-    router: Router
-
-    async def find(self, url: str) -> Attachment | None:
-        """Return the upload behind an address that this node returned; None if there is none."""
-        return await self.uploads.find(url)
-
-    async def use(self, session_id: str, files: Sequence[Attachment]) -> bool:
-        """Record that a session has these files; False if one was removed, or its home is another node."""
-        if await self.router.home_of(session_id) != self.router.post.node:
-            return False
-        return await self.uploads.use(session_id, files)
-
-
 @attrs.define(eq=False)
 class ServerNodes:
     """The parts of a node.
@@ -89,10 +69,6 @@ class ServerNodes:
     nursery: trio.Nursery
     key_ended: Callable[[str], None] = _ignore
     _to_share: trio.Event = attrs.field(factory=trio.Event, init=False)
-
-    def uploads_of(self, uploads: OwnUploads) -> UploadsOfNode:
-        """Return the uploads that messages may name."""
-        return UploadsOfNode(uploads, self.router)
 
     async def start(self) -> None:
         """Beat, and take the mail of the other nodes, until the server ends.

@@ -143,7 +143,7 @@ class ServerParts:
             aliases=store.aliases,
             attention=self.attention,
             app=AppPorts(store.app_pairs, store.devices, new_id),
-            uploads=self.uploads if self.nodes is None else self.nodes.uploads_of(self.uploads),
+            uploads=self.uploads,
             renderer=self.renderer,
             services=self.services(),
             on_taken=self.metrics.taken,

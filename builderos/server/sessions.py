@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import trio
 
 from actors.config import ActorConfig
 from actors.desk.questions import DeskAnswers
-from actors.events.conversation import Attachment
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
@@ -75,11 +73,6 @@ def _desk_spec(
     )
 
 
-def _path_of(uploads: OwnUploads, attachment: Attachment) -> str | None:
-    path = uploads.path_of(attachment)
-    return None if path is None else str(path)
-
-
 @asynccontextmanager
 async def open_sessions(
     config: Config,
@@ -107,7 +100,7 @@ async def open_sessions(
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
         config=ActorConfig(hub_idle_s=config.hub_idle_s, forced_gather_ms=_forced_gather_ms()),
         warming=WarmPlaces(config.warm_limit, can_spare),
-        path_of=partial(_path_of, uploads),
+        path_for=uploads.path_for,
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,
         desk=desk,

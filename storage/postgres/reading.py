@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import trio
@@ -24,7 +24,7 @@ from storage.read_only import Reading
 from storage.tables.activity import Acts
 from storage.tables.audit import Audit
 from storage.tables.sessions import SqliteCatalog
-from storage.tables.survey import Survey
+from storage.tables.survey import KeptUpload, Survey
 from storage.tables.uploads import UploadTable
 from storage.transaction import Transaction
 
@@ -32,9 +32,13 @@ __all__ = ["open_postgres_reading"]
 
 
 _NODE: Final = "SELECT id FROM node WHERE home = ?"
+# What the database has, and those files that only a node of these sessions can have.
 _UPLOADS_OF: Final = """
-SELECT DISTINCT name, size FROM upload JOIN upload_use USING (name) JOIN session USING (session_id)
-WHERE owner = ? AND name > ? AND doomed = 0 ORDER BY name LIMIT ?
+SELECT name, size, (SELECT CAST(sum(octet_length(bytes)) AS bigint) FROM chunk WHERE chunk.name = upload.name)
+FROM upload WHERE name > ?2 AND doomed = 0 AND (
+  EXISTS (SELECT 1 FROM chunk WHERE chunk.name = upload.name) OR EXISTS (
+    SELECT 1 FROM upload_use JOIN session USING (session_id) WHERE upload_use.name = upload.name AND owner = ?1))
+ORDER BY name LIMIT ?3
 """
 
 
@@ -53,11 +57,14 @@ class PostgresSurvey(Survey):
         await trio.lowlevel.checkpoint()
         return ()
 
-    def rows_of_uploads(self, connection: Transaction, after: str, limit: int) -> list[tuple[Any, ...]]:
-        """Return names and sizes of the uploads of this node's sessions."""
+    def look(self, connection: Transaction, after: str, limit: int) -> list[KeptUpload]:
+        """Return the uploads that the database has, or that must be files of this node."""
         if self.owner is None:
-            return super().rows_of_uploads(connection, after, limit)
-        return connection.execute(_UPLOADS_OF, (self.owner, after, limit)).fetchall()
+            return super().look(connection, after, limit)
+        rows = connection.execute(_UPLOADS_OF, (self.owner, after, limit)).fetchall()
+        return [
+            KeptUpload(name, size, self.size_of(name) if kept is None else kept) for name, size, kept in rows
+        ]
 
     async def lost_commits(self) -> str | None:
         """Return None."""

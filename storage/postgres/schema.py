@@ -10,12 +10,12 @@ from typing import Any, Final
 from storage.errors import StorageCorrupt, StorageUnavailable, StorageVersion
 from storage.postgres.append import APPEND_FUNCTIONS
 from storage.postgres.connection import Connection, PostgresServer
-from storage.postgres.nodes.tables import NODE_COLUMNS, NODE_TABLES
+from storage.postgres.nodes.tables import CHUNK_TABLE, NODE_COLUMNS, NODE_TABLES
 from storage.postgres.tables import TABLES
 
 __all__ = ["VERSION", "check_version", "prepare_schema"]
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of these tables; `meta` has it under `schema_version`."""
 
 OLDEST_SERVER: Final = 150000
@@ -42,8 +42,8 @@ _VERSION: Final = "SELECT value FROM meta WHERE key = 'schema_version'"
 _SET_VERSION: Final = f"""
 INSERT INTO meta (key, value) VALUES ('schema_version', '{VERSION}') ON CONFLICT (key) DO UPDATE SET value = '{VERSION}'
 """
-_MIGRATIONS: Final = {"1": (NODE_TABLES, NODE_COLUMNS), "2": (NODE_COLUMNS,)}
-"""The statements that lead from an older version to the newest one."""
+_STEPS: Final = (NODE_TABLES, NODE_COLUMNS, CHUNK_TABLE)
+"""What leads from each version, from 1 on, to the next one."""
 
 _SERVER: Final = """
 SELECT current_setting('server_version_num')::bigint, current_setting('server_encoding'),
@@ -68,8 +68,8 @@ def prepare_schema(connection: Connection, server: PostgresServer, *, allow_asyn
             )
         with connection.transaction():
             connection.execute(TABLES)
-            connection.execute(NODE_TABLES)
-            connection.execute(NODE_COLUMNS)
+            for step in _STEPS:
+                connection.execute(step)
             for function in _FUNCTIONS:
                 connection.execute(function)
             connection.execute(_SECRET)
@@ -81,11 +81,11 @@ def prepare_schema(connection: Connection, server: PostgresServer, *, allow_asyn
 
 def _migrate(connection: Connection) -> None:
     found = connection.execute(_VERSION).fetchone()
-    statements = _MIGRATIONS.get(found[0] if found else "", ())
-    if statements:
+    version = int(found[0]) if found and found[0].isdigit() else VERSION
+    if 1 <= version < VERSION:
         with connection.transaction():
-            for sql in statements:
-                connection.execute(sql)
+            for step in _STEPS[version - 1 :]:
+                connection.execute(step)
             connection.execute(_SET_VERSION)
 
 

@@ -15,6 +15,7 @@ from storage.open_tables import Database, Store, StoreStatistics, open_tables
 from storage.postgres.connection import ANSWER_S, Connection, PostgresServer
 from storage.postgres.journal import PostgresChanges, PostgresJournal
 from storage.postgres.nodes.catalog import NodeCatalog, NodeJournal
+from storage.postgres.nodes.uploads import NodeUploads
 from storage.postgres.opening import DatabaseOpening
 from storage.postgres.readers import PostgresReaders
 from storage.postgres.search import find_words
@@ -23,6 +24,7 @@ from storage.sqlite.checkpoint import CheckpointStatistics
 from storage.tables.devices import DeviceTable
 from storage.tables.search import SEARCH_S, SEARCHES, Search
 from storage.tables.sessions import SqliteCatalog
+from storage.tables.uploads import UploadTable
 
 __all__ = ["application_name", "open_postgres_store", "open_postgres_tables"]
 
@@ -76,6 +78,7 @@ async def open_postgres_tables(
     settings = f"-c statement_timeout={ANSWER_S * 900:.0f}ms"
     readers = PostgresReaders(server, application, settings=settings, answer_s=ANSWER_S)
     searchers = PostgresReaders(server, application, SEARCHES, f"-c statement_timeout={SEARCH_S * 3:g}s")
+    uploads_of_node = partial(NodeUploads, server=server, application=application, owner=owner or "")
     try:
         database = Database(
             name=server.name,
@@ -89,6 +92,7 @@ async def open_postgres_tables(
             statistics=lambda: StoreStatistics(writer.statistics(), CheckpointStatistics(0, 0)),
             backup=partial(_no_backup, server),
             make_catalog=SqliteCatalog if owner is None else partial(NodeCatalog, owner=owner),
+            make_uploads=UploadTable if owner is None else uploads_of_node,
         )
         async with open_tables(database, partial(_running, writer)) as store:
             yield store

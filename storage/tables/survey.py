@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import attrs
 
@@ -82,17 +81,15 @@ class Survey:
 
     async def uploads(self, after: str, limit: int) -> Sequence[KeptUpload]:
         """Return uploads with names after `after`, in order, and the files on the disk."""
-        return await self._readers.run(lambda connection: self._look(connection, after, limit))
+        return await self._readers.run(lambda connection: self.look(connection, after, limit))
 
-    def _look(self, connection: Transaction, after: str, limit: int) -> list[KeptUpload]:
-        rows = self.rows_of_uploads(connection, after, limit)
-        return [KeptUpload(name, size, self._size_of(name)) for name, size in rows]
+    def look(self, connection: Transaction, after: str, limit: int) -> list[KeptUpload]:
+        """Return what `uploads` does. On a reader's thread."""
+        rows = connection.execute(_UPLOADS, (after, limit)).fetchall()
+        return [KeptUpload(name, size, self.size_of(name)) for name, size in rows]
 
-    def rows_of_uploads(self, connection: Transaction, after: str, limit: int) -> list[tuple[Any, ...]]:
-        """Return names and sizes of the uploads whose files are here."""
-        return connection.execute(_UPLOADS, (after, limit)).fetchall()
-
-    def _size_of(self, name: str) -> int | None:
+    def size_of(self, name: str) -> int | None:
+        """Return the size of a file as it is; None if there is none. Blocks."""
         # The part is a file whose server was killed between the commit and the rename; the next start renames
         # it.
         for path in (self._uploads.folder / name, self._uploads.folder / (name + PART)):

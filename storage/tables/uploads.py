@@ -23,10 +23,13 @@ from storage.data_folder import BLOBS_NAME, UPLOADS_NAME, blob_folder
 from storage.sqlite.connection import named_os_errors
 from storage.transaction import TableReaders, TableWriter, Transaction
 
-__all__ = ["PART", "IncomingFile", "Upload", "UploadTable"]
+__all__ = ["CHUNK_BYTES", "PART", "IncomingFile", "Upload", "UploadTable", "add_upload"]
 
 PART = ".part"
 """The end of a file's name until its row is committed."""
+
+CHUNK_BYTES = 256 * 1024
+"""Bytes of each part but the last one, of a file that is in the database."""
 
 WRITE_BYTES = 256 * 1024
 """Bytes that are gathered before a write: each write takes a thread."""
@@ -137,6 +140,23 @@ class UploadTable:
         """Return the path of a file of this name, whether it exists or not; None if no upload can have such a name."""
         return self.folder / name if _NAME.fullmatch(name) else None
 
+    async def path_for(self, name: str) -> Path | None:
+        """Return the path of a file that is there; None if there is none. Looks at the folder: some microseconds.
+
+        Raises:
+            StorageUnavailable: it cannot be brought here.
+        """
+        path = self.path_of(name)
+        return path if path is not None and path.is_file() else None
+
+    async def part(self, name: str, number: int) -> bytes | None:
+        """Return a part of a file that is in the database; None if there is none. Raises StorageUnavailable."""
+        return None
+
+    async def owner_of(self, name: str) -> str | None:
+        """Return another node that must have a file; None if there is none. Raises StorageUnavailable."""
+        return None
+
     @asynccontextmanager
     async def receive(self, upload_id: str) -> AsyncIterator[IncomingFile]:
         """Receive a file under a new id. At the end of the block it is removed, unless `keep` was called.
@@ -164,7 +184,7 @@ class UploadTable:
         assert _NAME.fullmatch(upload.name), "the server makes the names"
         await incoming.finish(upload.name)
         with trio.CancelScope(shield=True):  # a commit that has begun is not cancelled; both are short
-            await self._writer.submit(partial(_add, upload), durable=True)
+            await self._writer.submit(partial(add_upload, upload), durable=True)
             await trio.to_thread.run_sync(self._give_name, upload.name)
 
     async def find(self, name: str) -> Upload | None:
@@ -248,15 +268,18 @@ class UploadTable:
                 os.close(handle)
 
     def _find(self, name: str, connection: Transaction) -> Upload | None:
+        found = self._row(name, connection)
+        return found if found is not None and self._is_here(found) else None
+
+    def _row(self, name: str, connection: Transaction) -> Upload | None:
         row = connection.execute(_FIND, (name,)).get
-        if row is None:
-            return None
-        found = Upload(*row)
+        return None if row is None else Upload(*row)
+
+    def _is_here(self, upload: Upload) -> bool:
         try:
-            there = (self.folder / name).stat().st_size == found.size
+            return (self.folder / upload.name).stat().st_size == upload.size
         except OSError:
-            there = False
-        return found if there else None
+            return False
 
     def _remove_files(self, names: Sequence[str], session_id: str) -> None:
         with named_os_errors(self.folder):
@@ -279,7 +302,8 @@ class UploadTable:
                 part.unlink(missing_ok=True)
 
 
-def _add(upload: Upload, connection: Transaction) -> None:
+def add_upload(upload: Upload, connection: Transaction) -> None:
+    """Write an upload's row. On the writer's thread, or on one with a transaction of its own."""
     connection.execute(_ADD, attrs.astuple(upload))
 
 

@@ -55,6 +55,7 @@ from transport.workspace.removal import SessionRemoval
 
 __all__ = ["CODE_PATH", "OPEN_PATHS", "make_app"]
 
+FILE: Final = "GET /uploads/{name}"
 BLOB: Final = "GET /uploads/blobs/{session}/{digest}"
 
 _CODES: Final = {
@@ -136,7 +137,7 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
     where = _home_routes(deps, services)
     return [
         _route("POST /api/files/upload", uploads.upload),
-        _file_route("GET /uploads/{name}", uploads.download),
+        _file_route(FILE, where.at_keeper(FILE, uploads.download)),
         _file_route(BLOB, where.at_home(BLOB, uploads.blob)),
         _route("GET /api/sessions/{id}/export", partial(export_session, services.export, deps.catalog)),
         *(
@@ -180,7 +181,7 @@ class _AllHere:
     def at_home(self, action: str, route: _AnyEndpoint) -> _AnyEndpoint:
         return route
 
-    at_node = at_first = at_home
+    at_node = at_first = at_keeper = at_home
 
 
 def _home_routes(deps: Deps, services: HttpServices) -> _AllHere | HomeRoutes:

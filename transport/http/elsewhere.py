@@ -141,6 +141,15 @@ class HomeRoutes:
             return await route(request, device)
         return await self.send_on(node, action, request, device)
 
+    def at_keeper(self, action: str, route: Route) -> Route:
+        """Return a route that the node answers which has the upload in its path."""
+        self._routes[action] = route
+        return partial(self._answer_there, action, route, self._keeper_of)
+
+    async def _keeper_of(self, request: Request) -> str | None:
+        stored, name = self.services.uploads.stored, request.path_params["name"]
+        return None if await stored.find(name) is not None else await stored.owner_of(name)
+
     async def _home_of(self, request: Request) -> str | None:
         session_id = request.path_params.get("id") or request.path_params.get("session")
         record = await self.deps.catalog.get(session_id) if session_id and is_id(session_id) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["KEYS_CHANNEL", "NODE_COLUMNS", "NODE_TABLES"]
+__all__ = ["CHUNK_TABLE", "KEYS_CHANNEL", "NODE_COLUMNS", "NODE_TABLES"]
 
 KEYS_CHANNEL: Final = "bos_keys"
 """Notified after a change of keys or codes."""
@@ -51,3 +51,16 @@ ALTER TABLE node ADD COLUMN name text NOT NULL DEFAULT '', ADD COLUMN connection
   ADD COLUMN is_first boolean NOT NULL DEFAULT false
 """
 """How nodes are, as each says of itself; since version 3."""
+
+# Nothing of it is compressed: most files are, and mail is gone in a moment.
+CHUNK_TABLE: Final = """
+CREATE TABLE chunk (
+  name   text COLLATE "C" NOT NULL REFERENCES upload ON DELETE CASCADE,
+  number bigint NOT NULL,
+  bytes  bytea NOT NULL,
+  PRIMARY KEY (name, number)
+);
+ALTER TABLE chunk ALTER COLUMN bytes SET STORAGE EXTERNAL;
+ALTER TABLE mail ALTER COLUMN body SET STORAGE EXTERNAL;
+"""
+"""The bytes of uploads that came to a node; since version 4."""

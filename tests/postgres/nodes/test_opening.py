@@ -17,6 +17,7 @@ from storage.postgres.connection import PostgresServer
 from storage.postgres.home import HOME_NAME, WrongDatabase
 from storage.postgres.nodes.store import NodeStore, open_node_store
 from storage.postgres.nodes.tables import NODE_TABLES
+from storage.postgres.schema import VERSION
 from storage.records import OWNER
 from storage.tables.audit import HEAD_NAME
 from storage.tables.hash_chain import Act
@@ -138,37 +139,37 @@ async def test_sessions_of_a_single_server_become_its_folders_nodes(url: str, tm
         assert await node.store.catalog.count() == 1
 
 
-async def test_a_database_of_the_first_version_gets_what_nodes_need(
-    url: str, cluster: Cluster, tmp_path: Path
+UNDONE = (
+    "DROP TRIGGER device_changed ON device; DROP TRIGGER pairing_changed ON pairing;"
+    " DROP FUNCTION bos_keys_changed; DROP TABLE node, mail; DROP SEQUENCE mail_no; DROP INDEX session_by_owner;"
+    " ALTER TABLE removal DROP COLUMN owner; DELETE FROM meta WHERE key = 'key_version'",
+    "ALTER TABLE node DROP COLUMN name, DROP COLUMN connections, DROP COLUMN is_first",
+    "DROP TABLE chunk; ALTER TABLE mail ALTER COLUMN body SET STORAGE EXTENDED",
+)
+"""What undoes each step of the tables, the first one first."""
+
+
+@pytest.mark.parametrize("version", range(1, VERSION))
+async def test_an_older_database_gets_what_nodes_need(
+    version: int, url: str, cluster: Cluster, tmp_path: Path
 ) -> None:
     async with opened_on(url, tmp_path, node="home-a") as store:
         await store.catalog.create(new_session("old"))
-    undone = (
-        "DROP TRIGGER device_changed ON device; DROP TRIGGER pairing_changed ON pairing;"
-        " DROP FUNCTION bos_keys_changed; DROP TABLE node, mail; DROP SEQUENCE mail_no; DROP INDEX session_by_owner;"
-        " ALTER TABLE removal DROP COLUMN owner; DELETE FROM meta WHERE key = 'key_version';"
-        " UPDATE meta SET value = '1' WHERE key = 'schema_version'"
-    )
     assert NODE_TABLES.count("CREATE") == 8, "what is new must be undone above"
+    assert len(UNDONE) == VERSION - 1
     with cluster.connected(url) as connection:
-        connection.execute(undone)
+        for undo in reversed(UNDONE[version - 1 :]):
+            connection.execute(undo)
+        connection.execute("UPDATE meta SET value = %s WHERE key = 'schema_version'", (str(version),))
     async with opened_on(url, tmp_path) as store:
         assert await store.catalog.count() == 1
         await store.devices.set_first_key("k" * 32, now_ms=1)
     with cluster.connected(url) as connection:
         assert connection.execute("SELECT value FROM meta WHERE key = 'key_version'").fetchone() == ("1",)
+        assert connection.execute("SELECT count(*) FROM chunk").fetchone() == (0,)
 
 
-async def test_a_database_of_the_second_version_gets_how_nodes_are(
-    url: str, cluster: Cluster, tmp_path: Path
-) -> None:
-    async with opened_as(url, tmp_path, "a"):
-        pass
-    with cluster.connected(url) as connection:
-        connection.execute(
-            "ALTER TABLE node DROP COLUMN name, DROP COLUMN connections, DROP COLUMN is_first;"
-            " UPDATE meta SET value = '2' WHERE key = 'schema_version'"
-        )
+async def test_a_node_says_how_it_is(url: str, tmp_path: Path) -> None:
     async with opened_as(url, tmp_path, "a", title="Mac mini") as node:
         node.office.connections = lambda: 7
         async with trio.open_nursery() as nursery:

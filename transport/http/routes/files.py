@@ -13,9 +13,12 @@ import attrs
 import trio
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from actors.ports import Clock
 from storage.data_folder import blob_path
+from storage.errors import StorageUnavailable
+from storage.tables.uploads import CHUNK_BYTES, Upload, UploadTable
 from transport.access.signed_urls import UPLOADS_PATH, base_url
 from transport.config import TransportConfig
 from transport.http.multipart import MultipartError, MultipartReader, boundary_of
@@ -120,7 +123,11 @@ class UploadRoutes:
         path = stored.path_of(name)
         if upload is None or path is None:
             raise HttpError(404, "not_found", "There is no such file.")
-        return _file_answer(request, path, upload.filename, upload.mime_type, upload.size)
+        shown = _shown(upload.filename, upload.mime_type)
+        _forget_bad_range(request, upload.size)
+        if await trio.to_thread.run_sync(_size_of, path) is None:
+            return _Parts(stored, upload, request, shown)
+        return FileResponse(path, media_type=shown["Content-Type"], headers=shown)
 
     async def blob(self, request: Request, _: Device | None) -> Response:
         """Return a tool's long input or output."""
@@ -129,7 +136,9 @@ class UploadRoutes:
         size = None if path is None else await trio.to_thread.run_sync(_size_of, path)
         if path is None or size is None:
             raise HttpError(404, "not_found", "There is no such file on this machine.")
-        return _file_answer(request, path, f"{digest}.txt", "text/plain", size)
+        shown = _shown(f"{digest}.txt", "text/plain")
+        _forget_bad_range(request, size)
+        return FileResponse(path, media_type=shown["Content-Type"], headers=shown)
 
 
 def _size_of(path: Path) -> int | None:
@@ -139,13 +148,44 @@ def _size_of(path: Path) -> int | None:
         return None
 
 
-def _file_answer(request: Request, path: Path, filename: str, mime_type: str, size: int) -> Response:
+def _shown(filename: str, mime_type: str) -> dict[str, str]:
+    """Return the headers that say what a file is, and how a browser may show it."""
     inline = mime_type in INLINE_TYPES
-    media_type = mime_type if inline else "application/octet-stream"
     kind = "inline" if inline else "attachment"
-    headers = {**SAFE_HEADERS, "Content-Disposition": f"{kind}; filename*=utf-8''{quote(filename, safe='')}"}
-    _forget_bad_range(request, size)
-    return FileResponse(path, media_type=media_type, headers=headers)
+    return {
+        **SAFE_HEADERS,
+        "Content-Type": mime_type if inline else "application/octet-stream",
+        "Content-Disposition": f"{kind}; filename*=utf-8''{quote(filename, safe='')}",
+    }
+
+
+class _Parts(Response):
+    """An upload from the database, or the range of it that is asked for."""
+
+    def __init__(self, stored: UploadTable, upload: Upload, request: Request, shown: dict[str, str]) -> None:
+        self._stored, self._upload = stored, upload
+        self._start, self._end = 0, upload.size
+        asked = _RANGE.fullmatch(request.headers.get("range", "").encode())
+        status, headers = 200, {**shown, "Accept-Ranges": "bytes"}
+        if asked is not None and "if-range" not in request.headers:
+            self._start = int(asked[1])
+            self._end = min(int(asked[2]) + 1 if asked[2] else upload.size, upload.size)
+            headers["Content-Range"] = f"bytes {self._start}-{self._end - 1}/{upload.size}"
+            status = 206
+        super().__init__(None, status, {**headers, "Content-Length": str(self._end - self._start)})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        at = self._start
+        while at < self._end:
+            number, skipped = divmod(at, CHUNK_BYTES)
+            part = await self._stored.part(self._upload.name, number)
+            if part is None or len(part) <= skipped:
+                raise StorageUnavailable(f"upload {self._upload.name}: it was removed meanwhile")
+            body = part[skipped : skipped + self._end - at]
+            at += len(body)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _forget_bad_range(request: Request, size: int) -> None:
