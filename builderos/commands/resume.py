@@ -52,7 +52,7 @@ def run_resume(data: Path, url: str | None, key: str | None, session: str) -> in
 
 
 def _continue(server: Server, session: str) -> int:
-    path = f"/api/sessions/{quote(session)}/give-back?join=1"
+    path = f"/api/sessions/{quote(session)}/give-back?join=1&here=1"
     waiting = threading.Timer(TELL_S, fail, [_WAITS])
     waiting.daemon = True
     waiting.start()

@@ -19,7 +19,7 @@ from transport.access.auth import authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
 from transport.sessions import SessionRefused
-from transport.v3.creating import Creating
+from transport.v3.creating import Creating, look_at_worktree
 
 __all__ = ["serve_nodes"]
 
@@ -28,6 +28,7 @@ def serve_nodes(nodes: ServerNodes, supervisor: Supervisor, config: TransportCon
     """Answer the calls of other nodes from now on."""
     acts, moving = _NodeActs(nodes, supervisor, config, deps), nodes.moving
     nodes.machines.serve("create", acts.create)
+    nodes.machines.serve("worktree", acts.worktree)
     moving.check, moving.forget, moving.may_move = acts.check, acts.forget, acts.may_move
     moving.serve()
 
@@ -81,6 +82,17 @@ class _NodeActs:
         except NodeCallRefused:
             return False
         return authorize(device.scope, "POST /api/sessions/{id}/move")
+
+    async def worktree(self, question: NodeQuestion) -> dict[str, Any]:
+        """Return what a device of another node sees of a session's worktree. Raises NodeCallRefused, StorageError."""
+        device, catalog = await self._device(question.fields.get("device")), self.nodes.store.catalog
+        if not authorize(device.scope, "attach"):
+            raise NodeCallRefused("forbidden", "This key may not do that.")
+        record = await catalog.get(str(question.fields.get("session_id")))
+        if record is None or record.owner != catalog.owner:
+            return {"worktree": None}
+        root, workspace = self.config.worktrees, decode_settings(record.settings).workspace
+        return {"worktree": await look_at_worktree(root, workspace)}
 
     async def _device(self, device_id: object) -> Device:
         found = await self.nodes.find_device(str(device_id))

@@ -74,8 +74,8 @@ class _Asked:
             raise NodeCallRefused("unavailable", "The other machine has another version.") from error
         return made
 
-    def scope(self) -> Scope:
-        """Return the request as routes read it."""
+    def scope(self, node: str) -> Scope:
+        """Return the request as routes read it. `node`: which sent it on."""
         return {
             "type": "http",
             "http_version": "1.1",
@@ -90,6 +90,7 @@ class _Asked:
             "client": (self.address, 0),
             "server": None,
             "extensions": {},
+            "builderos.sent_by": node,
         }
 
 
@@ -210,7 +211,7 @@ class HomeRoutes:
 
     async def _answer(self, question: NodeQuestion) -> None:
         asked = _Asked.read(question.fields)
-        route, scope = self._routes.get(asked.action), asked.scope()
+        route, scope = self._routes.get(asked.action), asked.scope(question.node)
         if route is None:
             raise NodeCallRefused("unavailable", "The other machine has another version.")
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 import attrs
 import trio
 
 from actors.commands import Attach, Author
+from actors.errors import ActorError
 from actors.offer import BYPASS_CHOSEN
 from actors.replies import Rejected, SessionView
 from actors.tail import AttachedDevice, EventBatch
-from bridgehub.workspace.worktrees import BadWorktree, find_worktree
+from storage.data_folder import WORKTREES
+from storage.errors import StorageError
 from storage.tables.hash_chain import Act
 from transport.access.auth import authorize
 from transport.config import TransportConfig
-from transport.ports import Deps, Device
+from transport.ports import Deps, Device, Nodes
 from transport.sessions import NO_ANSWER, SessionRefused, ask
 from transport.v3 import replies
 from transport.v3.attachment import AttachedConnection, DeviceAttachment, starting_point
 from transport.v3.client_frames import AttachFrame, SettingsAsked
-from transport.v3.creating import REJECTED, Creating, NewAsked
+from transport.v3.creating import REJECTED, Creating, NewAsked, look_at_worktree
 from transport.v3.rendered import RenderedFeed, Renderings
 
 __all__ = ["AttachRefused", "Attaching"]
+
+WORKTREE_S: Final = 2.0
+"""How long another machine may take to look at a worktree: an attach waits for it."""
+
+log = logging.getLogger("builderos.transport")
 
 
 class AttachRefused(SessionRefused):
@@ -150,25 +160,25 @@ class Attaching:
 
     async def _look_at_worktree(self, workspace: str) -> dict[str, object] | None:
         """Return what `attached` shows of the session's worktree; None if it has none of ours."""
-        root, nodes = self.config.worktrees, self.deps.nodes
+        nodes = self.deps.nodes
         machine = None if nodes is None else nodes.machine_of(self.frame.session_id)
-        if machine is not None and machine["state"] != "here":
-            return None
-        if root is None or not workspace.startswith(str(root)):
-            return None
+        if nodes is None or machine is None or machine["state"] == "here":
+            return await look_at_worktree(self.config.worktrees, workspace)
+        if machine["state"] == "there" and f"/{WORKTREES}/" in workspace:
+            return await self._ask_for_worktree(nodes, machine["id"])
+        return None
 
-        def look() -> dict[str, object] | None:
-            found = find_worktree(root, workspace)
-            if found is None:
-                return None
-            told: dict[str, object] = {"branch": found.branch, "base": found.base, "path": str(found.path)}
+    async def _ask_for_worktree(self, nodes: Nodes, home: str) -> dict[str, object] | None:
+        fields = {"device": self.device.id, "session_id": self.frame.session_id}
+        found: object = None
+        with trio.move_on_after(WORKTREE_S) as late:  # noqa: ASYNC912 - a call that is refused at once
             try:
-                state = found.look()
-            except BadWorktree:  # it was removed by hand, say
-                return {**told, "ahead": None, "dirty": None}
-            return {**told, "ahead": state.ahead, "dirty": state.dirty}
-
-        return await trio.to_thread.run_sync(look)
+                found = (await nodes.ask(home, "worktree", fields)).get("worktree")
+            except (ActorError, StorageError) as error:
+                log.info("session %s: its worktree is not shown: %s", self.frame.session_id, error)
+        if late.cancelled_caught:
+            log.info("session %s: its worktree is not shown: node %s is late", self.frame.session_id, home)
+        return found if isinstance(found, dict) else None
 
     async def _view(self, author: Author) -> SessionView:
         """Ask the session's owner for the session's state."""

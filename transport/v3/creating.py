@@ -19,7 +19,7 @@ from actors.events.session import Settings
 from actors.offer import NO_OFFER, decode_offer, refusal_of
 from actors.replies import RejectCode
 from bridgehub.workspace.paths import PathRefused
-from bridgehub.workspace.worktrees import BadWorktree, make_worktree, name_for
+from bridgehub.workspace.worktrees import BadWorktree, find_worktree, make_worktree, name_for
 from transport.access.auth import CREATE_SESSION, authorize
 from transport.config import TransportConfig
 from transport.ports import Deps, Device
@@ -28,7 +28,7 @@ from transport.v3.client_frames import SettingsAsked
 from transport.v3.decode import WireError, decode_settings_asked, is_id
 from transport.workspace.listing import Roots
 
-__all__ = ["REJECTED", "Creating", "NewAsked"]
+__all__ = ["REJECTED", "Creating", "NewAsked", "look_at_worktree"]
 
 REJECTED: Final[Mapping[str, RejectCode]] = {code: code for code in get_args(RejectCode)}
 """The refusals that are answered with `rejected`; any other is answered with an `error`."""
@@ -172,3 +172,25 @@ class Creating:
             await trio.to_thread.run_sync(Roots(self.config.workspace_roots).check, Path(folder))
         except PathRefused as refused:
             raise SessionRefused("bad_workspace", f"The workspace cannot be used: {refused}") from None
+
+
+async def look_at_worktree(root: Path | None, workspace: str) -> dict[str, object] | None:
+    """Return what devices see of the worktree that a session of this machine works in; None if it has none of ours.
+
+    `root`: the folder of worktrees.
+    """
+    if root is None or not workspace.startswith(str(root)):
+        return None
+    return await trio.to_thread.run_sync(_look, root, workspace)
+
+
+def _look(root: Path, workspace: str) -> dict[str, object] | None:
+    found = find_worktree(root, workspace)
+    if found is None:
+        return None
+    told: dict[str, object] = {"branch": found.branch, "base": found.base, "path": str(found.path)}
+    try:
+        state = found.look()
+    except BadWorktree:  # it was removed by hand, say
+        return {**told, "ahead": None, "dirty": None}
+    return {**told, "ahead": state.ahead, "dirty": state.dirty}

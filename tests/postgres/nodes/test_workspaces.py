@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import httpx
@@ -15,8 +17,8 @@ import pytest
 import trio
 
 from storage.data_folder import blob_path
-from tests.e2e.test_work import At
-from tests.e2e.world import open_http, sha256
+from tests.e2e.test_work import At, git
+from tests.e2e.world import hubs_of, open_http, sha256
 from tests.postgres.nodes.pair import KEY, Pair, open_pair, short_folder
 
 BIG = 30_000_000
@@ -120,6 +122,41 @@ async def test_undo_and_its_undo_at_the_other_node(url: str) -> None:
             lambda one: one["type"] == "undone" and one["undo_id"] != undone["undo_id"], start=0
         )
         assert at.content()["a.txt"] == "1\n"
+
+
+async def test_a_worktree_is_shown_and_goes_with_its_session(url: str) -> None:
+    async with working(url) as at, at.nodes.b.device() as there:
+        git(at.workspace, "init", "-q", "-b", "trunk")
+        git(at.workspace, "commit", "-q", "--allow-empty", "-m", "x")
+        made = await at.device.attach("own", agent="echo", settings={"worktree": True})
+        assert made["worktree"]["branch"] == "builderos/own"
+        assert (await there.attach("own"))["worktree"] == made["worktree"]
+        folder = Path(made["worktree"]["path"])
+        (folder / "new.txt").write_text("new\n")
+        assert (await there.attach("own"))["worktree"] == {**made["worktree"], "dirty": True}
+        assert (await there.attach("s"))["worktree"] is None
+        assert code(await at.other.delete("/api/sessions/own")) == (409, "worktree_dirty")
+        assert (await at.other.delete("/api/sessions/own?force=true")).status_code == 200
+        assert not await trio.Path(folder).exists()
+
+
+async def test_resume_says_where_the_session_is_and_ends_nothing(url: str) -> None:
+    async with working(url) as at:
+        await at.device.ask("s", "hello")
+        hubs = hubs_of(at.nodes.a.data)
+        command = [sys.executable, "-m", "builderos", "resume", "s", "--data", str(at.nodes.b.data)]
+        ended = await trio.run_process(command, check=False, capture_stderr=True, capture_stdout=True)
+        assert ended.returncode == 1
+        assert b"on machine a" in ended.stderr
+        assert b"builderos resume s" in ended.stderr
+        assert hubs_of(at.nodes.a.data) == hubs != {}
+        await at.nodes.a.kill9()
+        with trio.fail_after(10):
+            while True:
+                ended = await trio.run_process(command, check=False, capture_stderr=True, capture_stdout=True)
+                if b"(a) is away" in ended.stderr:
+                    break
+        await at.nodes.a.restart()
 
 
 async def test_a_key_may_no_more_than_at_home(url: str) -> None:

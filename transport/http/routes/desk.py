@@ -74,6 +74,13 @@ class DeskRoutes:
         if record is None:
             raise SessionMissing(session_id)
         refuse_elsewhere(self.deps, record)
+        if request.query_params.get("here") == "1" and (sent_by := request.scope.get("builderos.sent_by")):
+            raise HttpError(
+                409,
+                "other_machine",
+                f"The session is on machine {record.owner}, and this terminal uses machine {sent_by}."
+                f" Run this on {record.owner}: builderos resume {session_id}",
+            )
         try:
             joins = request.query_params.get("join") == "1"
             given = await self.desk.give_back(session_id, Author(by.id, by.id, by.name), joins=joins)
