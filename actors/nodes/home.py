@@ -216,7 +216,7 @@ class SessionsAtHome:
             state = tail.epoch, tail.head_seq, others
             if state != sent or news:
                 sent = state
-                moved = TailMail(session_id, tail.epoch, tail.head_seq, others, news)
+                moved = TailMail(self.post.node, session_id, tail.epoch, tail.head_seq, others, news)
                 await self._tell(node, moved).wait()  # what comes meanwhile is one mail
             while not remote.news.is_set() and trio.current_time() < remote.until:
                 with trio.move_on_at(remote.until):

@@ -95,8 +95,12 @@ class FollowingMail:
 
 @attrs.frozen
 class TailMail:
-    """How far a session is at its home, and what is new beside its events. `others`: the devices of other nodes."""
+    """How far a session is at its home `node`, and what is new beside its events. `others`: the devices of other nodes.
 
+    A session that moves has two homes one after the other, whose mail may come in any order.
+    """
+
+    node: str
     session_id: str
     epoch: int
     head_seq: int

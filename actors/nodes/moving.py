@@ -7,7 +7,7 @@ each append and `leave_moved` see to it that the old one, if it comes back, writ
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
@@ -23,7 +23,14 @@ from actors.session.snapshot import restore, summary
 from actors.session.steps.move_steps import leave_machine
 from actors.session.steps.step import Step
 from actors.supervisor import Supervisor
-from storage.errors import Fenced, OutcomeUnknown, SequenceConflict, SessionMissing, StorageError
+from storage.errors import (
+    Fenced,
+    OutcomeUnknown,
+    SequenceConflict,
+    SessionMissing,
+    StorageError,
+    StorageUnavailable,
+)
 from storage.node_records import Move
 from storage.records import Entry, Fold, SessionRecord, Summary
 
@@ -123,15 +130,22 @@ class Moving:
         await self.forget(session_id)
         try:
             await self.machines.ask(home, "let_go", {"session": session_id, "force": force, "by": by})
-        except MachineAway as away:
-            if not force:
-                raise NodeCallRefused(
-                    "machine_away", f"{away} If it does not come back, use force."
-                ) from None
-            await self._seize(session_id, by)
+        except (MachineAway, StorageUnavailable) as failed:
+            if (await self._record(session_id)).owner != self.machines.own:  # else only its answer was lost
+                await self._take_alone(session_id, failed, force=force, by=by)
         _log.info("session %s: moved here from node %s", session_id, home)
         self.moved(session_id, self.machines.own)
         self.own.start(session_id)  # a message may wait
+
+    async def _take_alone(
+        self, session_id: str, failed: MachineAway | StorageUnavailable, *, force: bool, by: str
+    ) -> None:
+        """Take a session without its home, if that is away and it is wanted so; else raise what failed."""
+        if isinstance(failed, StorageUnavailable):
+            raise failed
+        if not force:
+            raise NodeCallRefused("machine_away", f"{failed} If it does not come back, use force.")
+        await self._seize(session_id, by)
 
     async def _seize(self, session_id: str, by: str) -> None:
         """Take a session from a node that is away. Raises NodeCallRefused if it is not, and StorageError."""
@@ -221,16 +235,17 @@ class Moving:
         for session_id, home in moved.items():
             try:
                 async with self.own.held(session_id, moves=True, busy=True) as hold:
-                    await self._end_hubs([session_id])
                     hold.is_gone = True
-            except (SessionMissing, ShuttingDown):
+            except (SessionMissing, ShuttingDown, StorageUnavailable):
                 continue  # it is under way already
-            _log.warning("session %s: it was moved to node %s; its hub here ended", session_id, home)
+            _log.warning("session %s: it was moved to node %s; its hub here ends", session_id, home)
             self.moved(session_id, home)
+        if moved:
+            await self._end_hubs(moved)
 
     # ---- both ----
 
-    async def _end_hubs(self, session_ids: Sequence[str]) -> None:
+    async def _end_hubs(self, session_ids: Collection[str]) -> None:
         """End all hubs of sessions. Raises NodeCallRefused if one lives on."""
         hubs = self.own.deps.hubs
         own = [found.hub_id for found in await hubs.living() if found.session_id in session_ids]

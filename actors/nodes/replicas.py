@@ -98,9 +98,9 @@ class Replicas:
             yield from one.replica.tail.listeners
 
     def take(self, mail: TailMail) -> None:
-        """Take what a home sends."""
+        """Take what a home sends, if it still is the home."""
         replica = self.known(mail.session_id)
-        if replica is not None:
+        if replica is not None and replica.home == mail.node:
             replica.take(mail)
 
     def homes_changed(self, homes: Collection[str]) -> list[str]:

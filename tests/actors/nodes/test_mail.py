@@ -154,7 +154,7 @@ NEWS: list[TransientUpdate] = [
 MAILS: list[NodeMail] = [
     *[CommandMail("k", "b", "trip", Author("key", "phone", "Phone"), one) for one in COMMANDS],
     *[ReplyMail("k", one, (DEVICE,)) for one in REPLIES],
-    TailMail("trip", 2, 9, (DEVICE,), tuple(NEWS)),
+    TailMail("a", "trip", 2, 9, (DEVICE,), tuple(NEWS)),
     TakenMail("k", "failed", "too often", 3.5),
     FollowMail("b", "trip", over=False, devices=(DEVICE, DEVICE)),
     FollowingMail("b", ("trip", "work")),

@@ -70,14 +70,14 @@ async def test_it_is_filled_up_to_what_the_home_said() -> None:
     async with opened() as world:
         world.replica.begin(1, 0)
         await world.write(5)
-        world.replica.take(TailMail("trip", 1, 3))
+        world.replica.take(TailMail("a", "trip", 1, 3))
         await trio.testing.wait_all_tasks_blocked()
         assert world.at == (1, 3), "an answer that is on its way comes before its events"
         taken = world.replica.tail.read_nowait(0)
         assert taken is not None
         assert [one.seq for one in taken.items] == [1, 2, 3]
-        world.replica.take(TailMail("trip", 1, 2))
-        world.replica.take(TailMail("trip", 1, 5))
+        world.replica.take(TailMail("a", "trip", 1, 2))
+        world.replica.take(TailMail("a", "trip", 1, 5))
         await trio.testing.wait_all_tasks_blocked()
         assert world.at == (1, 5)
 
@@ -99,10 +99,10 @@ async def test_events_folded_below_it_are_left_to_the_journal() -> None:
         grant = await world.store.acquire("trip")
         whole = encode_entry(Committed(6, 1, 1, None, None, Notice("x", "all")))
         await world.store.append(grant, 6, [], fold=[Fold(1, 6, whole)], durable=True)
-        world.replica.take(TailMail("trip", 1, 3))
+        world.replica.take(TailMail("a", "trip", 1, 3))
         await trio.testing.wait_all_tasks_blocked()
         assert world.at == (1, 3)
-        world.replica.take(TailMail("trip", 1, 6))
+        world.replica.take(TailMail("a", "trip", 1, 6))
         await trio.testing.wait_all_tasks_blocked()
         assert world.at == (1, 6)
 
@@ -127,7 +127,7 @@ async def test_a_later_session_of_the_same_name_is_another_one() -> None:
         world.replica.polled(None)
         await world.write(2)
         world.replica.begin(1, 1)
-        world.replica.take(TailMail("trip", 1, 2))
+        world.replica.take(TailMail("a", "trip", 1, 2))
         await trio.testing.wait_all_tasks_blocked()
         assert world.at == (1, 2)
 
@@ -139,10 +139,10 @@ async def test_who_is_attached_and_what_is_wrong_is_shown_once() -> None:
         with tail.listen(ear):
             assert len(moves) == 1
             version = tail.news_version
-            world.replica.take(TailMail("trip", 1, 0, (MAC,), (DraftChanged("x", "mac"),)))
+            world.replica.take(TailMail("a", "trip", 1, 0, (MAC,), (DraftChanged("x", "mac"),)))
             assert tail.news_since(version) == [Presence((MAC, PHONE)), DraftChanged("x", "mac")]
             version = tail.news_version
-            world.replica.take(TailMail("trip", 1, 0, (MAC,)))
+            world.replica.take(TailMail("a", "trip", 1, 0, (MAC,)))
             away = SessionProblem("machine_away", "a is away")
             for problem in (None, away, away, None, None):
                 world.replica.show(problem)
@@ -168,10 +168,10 @@ async def test_the_home_lists_the_nodes_and_forgets_a_silent_one(
             home.take(FollowMail("b", "trip", devices=(PHONE, PHONE)), 0.0)
             await trio.testing.wait_all_tasks_blocked()
             assert list(session.tail.devices) == [MAC, PHONE, PHONE]
-            assert sent == [TailMail("trip", 1, 0, (MAC,))]
+            assert sent == [TailMail("a", "trip", 1, 0, (MAC,))]
             session.tail.post_nowait(DraftChanged("x", "mac"))
             await trio.testing.wait_all_tasks_blocked()
-            assert sent[1:] == [TailMail("trip", 1, 0, (MAC,), (DraftChanged("x", "mac"),))]
+            assert sent[1:] == [TailMail("a", "trip", 1, 0, (MAC,), (DraftChanged("x", "mac"),))]
             await trio.sleep(FOLLOW_S - 1)
             home.take(FollowingMail("b", ("trip", "unknown")), 0.0)
             home.take(FollowMail("b", "trip", devices=(PHONE,)), 0.0)

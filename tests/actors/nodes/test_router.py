@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import trio
 
 from actors.commands import Author, Cancel, Envelope
+from actors.nodes.mail import TailMail
 from actors.nodes.notes import NodeNotes
 from actors.nodes.replicas import Replicas
 from actors.nodes.router import Router
@@ -75,3 +77,18 @@ async def test_a_session_that_is_gone_is_missing() -> None:
     homes.home = None
     with pytest.raises(SessionMissing):
         await router.submit("trip", ENVELOPE)
+
+
+async def test_mail_of_the_old_home_is_left_out() -> None:
+    """It comes after the note of the new home, and says that the session's past is gone: that is so only there."""
+    post, nothing = Posted("c", {}), cast("Any", None)
+    async with trio.open_nursery() as nursery:
+        replicas = Replicas(post, nothing, nothing, nursery)
+        replicas.of("trip", "a").begin(1, 7)
+        old = replicas.of("trip", "a").tail
+        replica = replicas.of("trip", "b")
+        assert old.epoch == 2, "its devices attach again"
+        replica.begin(1, 8)
+        replicas.take(TailMail("a", "trip", 2, 0))
+        assert (replica.tail.epoch, replica.tail.head_seq) == (1, 8)
+        nursery.cancel_scope.cancel()

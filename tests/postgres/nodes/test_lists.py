@@ -70,7 +70,7 @@ async def test_folders_and_conversations_of_another_machine(url: str) -> None:
         assert code(await at_a.get("/api/desk/sessions", params={"node": "b"})) == (503, "machine_away")
 
 
-async def test_the_machines_are_listed_and_a_session_is_moved_by_commands(url: str) -> None:
+async def test_commands_list_the_machines_and_move_a_session(url: str) -> None:
     config = '[database]\nnode_name = "Mac mini"\n'
     async with open_pair(url, config=config) as nodes, open_http(nodes.b) as http, nodes.a.device() as here:
         await here.attach("trip", agent="echo")

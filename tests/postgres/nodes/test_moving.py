@@ -236,3 +236,30 @@ async def test_a_message_for_later_runs_once_where_its_session_is(url: str) -> N
         handed = [one["message_id"] for one in await story(at.at_b) if one.get("state") == "handed"]
         assert handed == ["m1", "m2"]
         assert set(hubs_of(at.nodes.b.data)) == {"trip"}
+
+
+async def test_a_home_that_is_killed_while_it_lets_go(url: str) -> None:
+    """Its hub has ended, and nobody knows whether the move was stored: the session is at one machine, and works there."""
+    async with world(url) as at, at.nodes.b.device() as there:
+        await there.attach("trip", agent="echo", settings={"node": "a"})
+        assert (await there.ask("trip", "one"))["type"] == "complete"
+        answers: list[httpx.Response] = []
+
+        async def move() -> None:
+            answers.append(await at.at_b.post(MOVE, json={"node": "b"}, timeout=30))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(move)
+            with trio.fail_after(20):
+                while any(hub.is_running() for hub in hubs_of(at.nodes.a.data).values()):
+                    await trio.lowlevel.checkpoint()
+            await at.nodes.a.kill9()
+        await at.nodes.a.restart()
+        moved = [one for one in await story(at.at_b) if one.get("code") == "moved"]
+        [entry] = (await at.at_b.get("/api/sessions")).json()["sessions"]
+        assert entry["machine"]["id"] == ("b" if moved else "a")
+        assert answers[0].status_code == 200 if moved else answers[0].status_code == 503, answers[0].text
+        async with at.nodes.b.device() as device:
+            await device.attach("trip")
+            assert (await device.ask("trip", "two"))["type"] == "complete"
+        assert len([one for one in (at.nodes.a, at.nodes.b) if "trip" in hubs_of(one.data)]) == 1

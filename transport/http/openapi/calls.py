@@ -10,6 +10,7 @@ __all__ = [
     "AFTER",
     "JSON_BODY_ERRORS",
     "LIMIT",
+    "NODE",
     "PATH_ERRORS",
     "call",
     "in_path",
@@ -41,6 +42,7 @@ def in_path(name: str, schema: Json = TEXT) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
+NODE: Final = query("node", TEXT)
 LIMIT: Final = query("limit", {"type": "integer", "minimum": 1, "maximum": 500})
 AFTER: Final = query("after_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})
 PATH_ERRORS: Final = (400, 403, 404, 415)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from transport.http.openapi.calls import AFTER as _AFTER
 from transport.http.openapi.calls import JSON_BODY_ERRORS as _JSON_BODY_ERRORS
 from transport.http.openapi.calls import LIMIT as _LIMIT
+from transport.http.openapi.calls import NODE as _NODE
 from transport.http.openapi.calls import PATH_ERRORS as _PATH_ERRORS
 from transport.http.openapi.calls import call as _call
 from transport.http.openapi.calls import in_path as _in_path
@@ -186,6 +187,7 @@ def _work() -> Json:
                     _query("workspace", TEXT),
                     _query("q", _short(200)),
                     _query("before", TEXT),
+                    _NODE,
                     _LIMIT,
                 ),
             )
@@ -196,7 +198,7 @@ def _work() -> Json:
                     "Open a session of a terminal here: 201, or 200 if it was opened before",
                     object_of(session_id=ID),
                     404,
-                    parameters=(_in_path("agent"), _in_path("native_id")),
+                    parameters=(_in_path("agent"), _in_path("native_id"), _NODE),
                 )
             )
         },
@@ -221,7 +223,7 @@ def _work() -> Json:
                 "Folders for a new session",
                 object_of(path=TEXT, folders=list_of(folder), recent=list_of(folder)),
                 *_PATH_ERRORS,
-                parameters=(path,),
+                parameters=(path, _NODE),
             )
         },
     }
