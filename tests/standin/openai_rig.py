@@ -12,7 +12,7 @@ import attrs
 import psutil
 
 from bridgehub.agents.codex.driver import CodexDriver, make_driver
-from bridgehub.agents.codex.marked import RUN
+from bridgehub.agents.json_rpc.marked import RUN
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import Decided

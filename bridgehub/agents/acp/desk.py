@@ -16,9 +16,9 @@ import trio
 
 from bridgehub.agents.acp.start import Greeting, greet, open_program
 from bridgehub.agents.acp.translate import Translator
-from bridgehub.agents.codex.program import Program
-from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
 from bridgehub.agents.errors import CallRefused
+from bridgehub.agents.json_rpc.messages import Fields, Notification, ServerRequest
+from bridgehub.agents.json_rpc.program import Program
 from bridgehub.agents.text import clean_text
 from bridgehub.protocol.codec import json_bytes
 from bridgehub.protocol.events import Gauged, HubEvent, Noticed, PlanChanged, ToolBegan

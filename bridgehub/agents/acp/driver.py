@@ -29,9 +29,6 @@ from bridgehub.agents.acp.start import (
 )
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.codex.marked import RUN
-from bridgehub.agents.codex.program import Program
-from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
 from bridgehub.agents.codex.start import history_text
 from bridgehub.agents.errors import (
     CallRefused,
@@ -44,6 +41,9 @@ from bridgehub.agents.errors import (
     PromptNotTaken,
     WorkspaceGone,
 )
+from bridgehub.agents.json_rpc.marked import RUN
+from bridgehub.agents.json_rpc.messages import Fields, Notification, ServerRequest
+from bridgehub.agents.json_rpc.program import Program
 from bridgehub.delegation.mcp import acp_servers, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.errors import unwrap

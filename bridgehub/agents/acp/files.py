@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.json_rpc.messages import Fields
 
 __all__ = ["MAX_FILE_BYTES", "BadFile", "read_file", "resolve", "write_file"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.text import clean_text
 
 __all__ = ["BYPASS", "SETTINGS", "AcpOffer", "SettingCall", "SettingChoice", "mode_kind"]

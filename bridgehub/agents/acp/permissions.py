@@ -15,8 +15,8 @@ import attrs
 from bridgehub.agents.acp.offer import BYPASS, mode_kind
 from bridgehub.agents.acp.start import CANCELLED
 from bridgehub.agents.acp.tools import ToolCall
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import relative
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.request_words import MAX_TITLE_CHARS, Kind, RequestWords
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided

@@ -21,8 +21,8 @@ from bridgehub.agents.acp.terminals import BadTerminal, Terminals
 from bridgehub.agents.acp.tools import ToolCall, clean_id
 from bridgehub.agents.acp.translate import Translator
 from bridgehub.agents.base import Sink
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_texts, relative
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.request_words import MAX_TITLE_CHARS, RequestWords
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.events import HubEvent

@@ -27,9 +27,9 @@ from bridgehub.agents.acp.switches import AcpSwitches
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.acp.translate import Translator, joined, turn_end
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.codex.program import Batch, Program
-from bridgehub.agents.codex.protocol import Notification, Reply, ServerRequest
 from bridgehub.agents.errors import CodexBadOutput, CodexExited, PromptNotTaken
+from bridgehub.agents.json_rpc.messages import Notification, Reply, ServerRequest
+from bridgehub.agents.json_rpc.program import Batch, Program
 from bridgehub.agents.running_output import OutputTeller
 from bridgehub.blobs import keep_blob
 from bridgehub.protocol.events import AgentOffered, Consumed, HubEvent, SettingsTold, ToolEnded

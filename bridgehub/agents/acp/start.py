@@ -20,8 +20,6 @@ import attrs
 import trio
 
 from bridgehub.agents.acp.known import known_of
-from bridgehub.agents.codex.program import Program, start_program
-from bridgehub.agents.codex.protocol import Fields, Message, Notification, ServerRequest, Speech
 from bridgehub.agents.errors import (
     CallRefused,
     CodexBadOutput,
@@ -31,6 +29,8 @@ from bridgehub.agents.errors import (
     NotSignedIn,
     WorkspaceGone,
 )
+from bridgehub.agents.json_rpc.messages import Fields, Message, Notification, ServerRequest, Speech
+from bridgehub.agents.json_rpc.program import Program, start_program
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.process_tree import MARKER
 

@@ -7,8 +7,8 @@ import trio
 
 from bridgehub.agents.acp.offer import SETTINGS, AcpOffer
 from bridgehub.agents.base import Tell
-from bridgehub.agents.codex.program import Program
 from bridgehub.agents.errors import CallRefused
+from bridgehub.agents.json_rpc.program import Program
 from bridgehub.protocol.events import SettingsTold
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 

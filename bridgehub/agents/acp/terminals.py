@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.protocol.tool_events import MAX_OUTPUT_CHARS
 
 __all__ = ["MAX_OUTPUT_BYTES", "BadTerminal", "Terminals"]

@@ -15,8 +15,8 @@ import attrs
 import orjson
 
 from bridgehub.agents.acp.files import BadFile, read_file, resolve
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_texts, relative
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.pictures import picture_of
 from bridgehub.agents.text import MAX_TOOL_BYTES, clean_text
 from bridgehub.protocol.tool_events import MAX_OUTPUT_CHARS, ToolOutput

@@ -10,7 +10,7 @@ import attrs
 from bridgehub.agents.acp.start import AUTH_REQUIRED, Greeting, sign_in_words
 from bridgehub.agents.acp.tools import ToolCall, clean_id, content_text
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.codex.protocol import Fields, Message, Notification, Reply
+from bridgehub.agents.json_rpc.messages import Fields, Message, Notification, Reply
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import MAX_TOOL_BYTES, Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.blobs import Blob

@@ -15,8 +15,8 @@ import attrs
 import trio
 
 from bridgehub.agents.base import Tell
-from bridgehub.agents.codex.protocol import Notification, ServerRequest
 from bridgehub.agents.codex.translate.items import CodexToolCall, tool_outcome
+from bridgehub.agents.json_rpc.messages import Notification, ServerRequest
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.events import HubEvent, TaskBegan, TaskEnded
 

@@ -10,8 +10,8 @@ import trio
 
 from bridgehub.agents.base import Tell
 from bridgehub.agents.codex.background import CodexBackground
-from bridgehub.agents.codex.program import Program
 from bridgehub.agents.errors import CodexError
+from bridgehub.agents.json_rpc.program import Program
 
 __all__ = ["CodexCommands"]
 

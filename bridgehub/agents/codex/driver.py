@@ -19,8 +19,6 @@ import trio
 from bridgehub.agents.base import BeganAtDesk, Sink, Tell, TurnEnd, refused_at_once
 from bridgehub.agents.codex.folder import FolderWords, trust_arguments
 from bridgehub.agents.codex.live.sockets import leave_socket, socket_of
-from bridgehub.agents.codex.program import Program
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.session import CodexSession
 from bridgehub.agents.codex.start import (
     Instructions,
@@ -49,6 +47,8 @@ from bridgehub.agents.errors import (
     NotSignedIn,
     PromptNotTaken,
 )
+from bridgehub.agents.json_rpc.messages import Fields
+from bridgehub.agents.json_rpc.program import Program
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.agents.text import cut_json
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn

@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.codex.protocol import Fields, ServerRequest
 from bridgehub.agents.codex.translate.items import CodexToolCall, diff_of
+from bridgehub.agents.json_rpc.messages import Fields, ServerRequest
 from bridgehub.agents.request_words import RequestWords, plain_words
 from bridgehub.agents.text import clean_text, cut_json
 from bridgehub.protocol.messages import Decided

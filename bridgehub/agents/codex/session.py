@@ -33,14 +33,14 @@ from bridgehub.agents.base import Sink, TurnEnd
 from bridgehub.agents.codex.commands import CodexCommands
 from bridgehub.agents.codex.live.between import BetweenCodexTurns
 from bridgehub.agents.codex.permissions import answer_of, question_of
-from bridgehub.agents.codex.program import Batch, Program
-from bridgehub.agents.codex.protocol import Message, Notification, ServerRequest, joined
 from bridgehub.agents.codex.thread_settings import ThreadSettings
 from bridgehub.agents.codex.translate.gauge import CodexGauge
 from bridgehub.agents.codex.translate.outcome import turn_end
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.agents.codex.turn import CodexTurn, OwnCall, SteeredMessage
 from bridgehub.agents.errors import CallRefused, CodexBadOutput, CodexError, CodexExited, PromptNotTaken
+from bridgehub.agents.json_rpc.messages import Message, Notification, ServerRequest, joined
+from bridgehub.agents.json_rpc.program import Batch, Program
 from bridgehub.protocol.events import TurnStopped
 
 __all__ = ["CodexSession"]

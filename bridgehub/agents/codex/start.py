@@ -22,8 +22,6 @@ import trio
 
 from bridgehub.agents.codex.folder import FolderWords
 from bridgehub.agents.codex.live.sockets import daemon_socket, join_program, socket_of, start_listening
-from bridgehub.agents.codex.program import Program, start_program
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.errors import (
     CallRefused,
     CodexDoesNotListen,
@@ -33,6 +31,8 @@ from bridgehub.agents.errors import (
     NotResumed,
     WorkspaceGone,
 )
+from bridgehub.agents.json_rpc.messages import Fields
+from bridgehub.agents.json_rpc.program import Program, start_program
 from bridgehub.agents.rights import approval_and_sandbox
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import History

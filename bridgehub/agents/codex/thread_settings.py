@@ -14,9 +14,9 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.start import StartSettings
 from bridgehub.agents.codex.turn import COMMANDS
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.rights import mode_in_force
 from bridgehub.protocol.hub_spec import HubSpec, Setup
 

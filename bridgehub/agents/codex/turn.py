@@ -14,12 +14,12 @@ import trio
 
 from bridgehub.agents.base import Sink
 from bridgehub.agents.codex.live.elsewhere import said_by_others, said_in
-from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.events import CodexTranslator
 from bridgehub.agents.codex.translate.gauge import CodexGauge
 from bridgehub.agents.codex.translate.items import plan_entries
 from bridgehub.agents.codex.translate.outcome import TokenUsage
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
+from bridgehub.agents.json_rpc.messages import Fields, Notification
 from bridgehub.blobs import blob_of, keep_blob
 from bridgehub.desk.records import DESK
 from bridgehub.protocol.events import Consumed, Gauged, HubEvent, Noticed, PlanChanged

@@ -26,7 +26,7 @@ sys.exit(status)
 
 UNUSED = (
     "bridgehub.agents.acp.",
-    "bridgehub.agents.codex.program",
+    "bridgehub.agents.json_rpc.program",
     "bridgehub.desk.acp",
     "builderos.export",
     "segno",

@@ -12,9 +12,9 @@ from bridgehub.agents.base import BeganAtDesk, Tell
 from bridgehub.agents.codex.commands import CodexCommands
 from bridgehub.agents.codex.live.elsewhere import Elsewhere
 from bridgehub.agents.codex.live.sockets import clients_of
-from bridgehub.agents.codex.program import Program
-from bridgehub.agents.codex.protocol import HELD, Notification, ServerRequest
 from bridgehub.agents.codex.thread_settings import ThreadSettings
+from bridgehub.agents.json_rpc.messages import HELD, Notification, ServerRequest
+from bridgehub.agents.json_rpc.program import Program
 from bridgehub.protocol.events import SettingsTold
 from bridgehub.protocol.session_events import Joined, Titled
 

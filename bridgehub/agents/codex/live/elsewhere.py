@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import BeganAtDesk
-from bridgehub.agents.codex.protocol import Fields, Message, Notification, Reply, ServerRequest
+from bridgehub.agents.json_rpc.messages import Fields, Message, Notification, Reply, ServerRequest
 from bridgehub.agents.text import clean_text
 from bridgehub.desk.records import DESK
 

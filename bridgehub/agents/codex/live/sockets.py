@@ -15,10 +15,10 @@ from pathlib import Path
 
 import trio
 
-from bridgehub.agents.codex.live.wires import SocketWire, connect
-from bridgehub.agents.codex.marked import RUN, kill_marked
-from bridgehub.agents.codex.program import Program, run_program
 from bridgehub.agents.errors import CodexDoesNotListen, CodexError, CodexExited
+from bridgehub.agents.json_rpc.marked import RUN, kill_marked
+from bridgehub.agents.json_rpc.program import Program, run_program
+from bridgehub.agents.json_rpc.wires import SocketWire, connect
 from bridgehub.protocol.folder import codex_socket_of
 from bridgehub.protocol.hub_spec import HubSpec
 

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import attrs
 import orjson
 
-from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.items import (
     CodexToolCall,
     changes_of,
@@ -24,6 +23,7 @@ from bridgehub.agents.codex.translate.items import (
     tool_of,
     tool_outcome,
 )
+from bridgehub.agents.json_rpc.messages import Fields, Notification
 from bridgehub.agents.pictures import pictures_of
 from bridgehub.agents.text import Cut, clean_text, cut_json, cut_text, split_text
 from bridgehub.protocol.events import BlockDropped, HubEvent, Noticed, TextPiece, ToolBegan, ToolEnded

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.json_rpc.messages import Fields
 
 __all__ = ["CodexGauge"]
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import attrs
 
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.diffs import entry_of_patch, entry_of_texts
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.text import tool_output_text
 
 __all__ = ["CodexToolCall", "changes_of", "diff_of", "plan_entries", "shown_parts", "tool_of", "tool_outcome"]

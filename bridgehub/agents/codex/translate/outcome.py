@@ -10,7 +10,6 @@ import logging
 import attrs
 
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.translate.events import http_status
 from bridgehub.agents.errors import (
     CallRefused,
@@ -20,6 +19,7 @@ from bridgehub.agents.errors import (
     NotSignedIn,
     WorkspaceGone,
 )
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.text import cut_text
 from bridgehub.protocol.events import TurnDone, TurnFailed
 

@@ -17,9 +17,9 @@ from typing import Literal
 
 import attrs
 
-from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.events import CodexTranslator
 from bridgehub.agents.codex.translate.items import CodexToolCall
+from bridgehub.agents.json_rpc.messages import Fields, Notification
 from bridgehub.agents.text import clean_text, cut_text
 from bridgehub.protocol.events import (
     HubEvent,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bridgehub.agents.acp.tools import MAX_DIFF_CHARS, MAX_KEPT_DIFF_CHARS, ToolCall
-from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.json_rpc.messages import Fields
 
 LINES = "".join(f"line {number}\n" for number in range(1, 101))
 CHANGED = LINES.replace("line 50\n", "changed\n")

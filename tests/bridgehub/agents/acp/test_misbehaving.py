@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from bridgehub.agents.acp.translate import MAX_OPEN
-from bridgehub.agents.codex.live import wires
+from bridgehub.agents.json_rpc import wires
 from bridgehub.protocol.events import TextPiece, ToolBegan, ToolEnded, TurnDone, TurnFailed
 from tests.standin.acp_rig import AcpSink, deciding, open_acp_rig
 from tests.standin.rig import eventually

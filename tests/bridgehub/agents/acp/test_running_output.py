@@ -10,7 +10,7 @@ import trio
 from bridgehub.agents.acp.tools import ToolCall
 from bridgehub.agents.acp.translate import Translator
 from bridgehub.agents.base import TurnEnd
-from bridgehub.agents.codex.protocol import Fields
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.protocol.events import ToolBegan, ToolEnded, ToolOutput, ToolsPrinted, TurnDone, TurnFailed
 from bridgehub.protocol.tool_events import MAX_OUTPUT_CHARS
 from tests.standin.acp_rig import AcpRig, AcpSink, deciding, open_acp_rig

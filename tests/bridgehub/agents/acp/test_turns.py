@@ -10,7 +10,7 @@ import trio
 
 from bridgehub.agents.acp import driver as acp_driver
 from bridgehub.agents.acp.known import KNOWN
-from bridgehub.agents.codex.protocol import Fields, Notification
+from bridgehub.agents.json_rpc.messages import Fields, Notification
 from bridgehub.protocol.events import (
     AgentOffered,
     Consumed,

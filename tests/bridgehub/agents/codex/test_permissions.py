@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bridgehub.agents.codex.permissions import MAX_GRANT_CHARS, answer_of, question_of
-from bridgehub.agents.codex.protocol import Fields, ServerRequest
 from bridgehub.agents.codex.start import StartSettings
 from bridgehub.agents.codex.translate.items import CodexToolCall
+from bridgehub.agents.json_rpc.messages import Fields, ServerRequest
 from bridgehub.protocol.hub_spec import HubSpec
 from bridgehub.protocol.messages import Decided
 

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
-from bridgehub.agents.codex.protocol import Fields, Notification
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
+from bridgehub.agents.json_rpc.messages import Fields, Notification
 from bridgehub.protocol.events import (
     HubEvent,
     TaskBegan,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridgehub.agents.codex.protocol import Fields
 from bridgehub.agents.codex.start import StartSettings
 from bridgehub.agents.codex.thread_settings import ThreadSettings
+from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.protocol.hub_spec import Setup
 
 WRITE = {"type": "workspaceWrite", "writableRoots": []}

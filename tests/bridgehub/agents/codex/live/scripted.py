@@ -9,10 +9,10 @@ import attrs
 import orjson
 import trio
 
-from bridgehub.agents.codex.live.wires import Batched
-from bridgehub.agents.codex.program import Program
-from bridgehub.agents.codex.protocol import Speech
 from bridgehub.agents.codex.session import CodexSession
+from bridgehub.agents.json_rpc.messages import Speech
+from bridgehub.agents.json_rpc.program import Program
+from bridgehub.agents.json_rpc.wires import Batched
 
 __all__ = ["THREAD", "Scripted", "asks", "completed", "said", "started", "told"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bridgehub.agents.base import BeganAtDesk
 from bridgehub.agents.codex.live.elsewhere import Elsewhere, said_by_others
-from bridgehub.agents.codex.protocol import Fields, Notification, ServerRequest
+from bridgehub.agents.json_rpc.messages import Fields, Notification, ServerRequest
 
 OURS, THEIRS = "thread-1", "thread-2"
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from bridgehub.agents.codex.live.sockets import clients_of, start_listening
-from bridgehub.agents.codex.live.wires import connect
+from bridgehub.agents.json_rpc.wires import connect
 from builderos.commands.resume import program_of
 from tests.standin.openai import codex_env
 from tests.storage.stores import until

@@ -10,8 +10,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bridgehub.agents.base import BeganAtDesk, TurnEnd
-from bridgehub.agents.codex.protocol import HELD, Notification, ServerRequest, Speech
 from bridgehub.agents.codex.session import CodexSession
+from bridgehub.agents.json_rpc.messages import HELD, Notification, ServerRequest, Speech
 from bridgehub.protocol.events import TurnDone
 from bridgehub.protocol.session_events import PersonSaid
 from tests.bridgehub.agents.codex.live.scripted import (

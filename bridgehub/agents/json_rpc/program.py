@@ -24,9 +24,9 @@ import attrs
 import trio
 
 from bridgehub.agents.base import JOIN_S
-from bridgehub.agents.codex.live.wires import Pipes, ProgramWire, receive
-from bridgehub.agents.codex.marked import RUN, kill_marked
-from bridgehub.agents.codex.protocol import (
+from bridgehub.agents.errors import CallRefused, CodexBadOutput, CodexError, CodexExited
+from bridgehub.agents.json_rpc.marked import RUN, kill_marked
+from bridgehub.agents.json_rpc.messages import (
     HELD,
     Fields,
     Message,
@@ -37,7 +37,7 @@ from bridgehub.agents.codex.protocol import (
     decode,
     encode,
 )
-from bridgehub.agents.errors import CallRefused, CodexBadOutput, CodexError, CodexExited
+from bridgehub.agents.json_rpc.wires import Pipes, ProgramWire, receive
 
 __all__ = ["RUN", "Batch", "Program", "run_program", "start_program"]
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import attrs
 import trio
 
-from bridgehub.agents.codex.live.frames import UPGRADE, Frames, frame
-from bridgehub.agents.codex.protocol import LineCutter
 from bridgehub.agents.errors import CodexBadOutput, CodexExited
+from bridgehub.agents.json_rpc.frames import UPGRADE, Frames, frame
+from bridgehub.agents.json_rpc.messages import LineCutter
 
 __all__ = ["READ_BYTES", "Batched", "Pipes", "ProgramWire", "SocketWire", "connect", "receive"]
 

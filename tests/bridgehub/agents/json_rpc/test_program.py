@@ -11,9 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from bridgehub.agents.base import JOIN_S
-from bridgehub.agents.codex.live.wires import PIPE_BYTES, Pipes
-from bridgehub.agents.codex.program import Program
-from bridgehub.agents.codex.protocol import encode
+from bridgehub.agents.json_rpc.messages import encode
+from bridgehub.agents.json_rpc.program import Program
+from bridgehub.agents.json_rpc.wires import PIPE_BYTES, Pipes
 
 
 def piece(text: str) -> bytes:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.codex.protocol import (
+from bridgehub.agents.errors import CodexBadOutput
+from bridgehub.agents.json_rpc.messages import (
     Fields,
     LineCutter,
     Notification,
@@ -18,7 +19,6 @@ from bridgehub.agents.codex.protocol import (
     encode,
     joined,
 )
-from bridgehub.agents.errors import CodexBadOutput
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.codex.live.frames import MAX_HEAD_BYTES, PING, PONG, Frames, frame
 from bridgehub.agents.errors import CodexBadOutput
+from bridgehub.agents.json_rpc.frames import MAX_HEAD_BYTES, PING, PONG, Frames, frame
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 LIMIT = 200_000
