@@ -28,6 +28,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "actors.session": ("actors.hubs", "actors.supervisor"),
     "bridgehub.agents.acp": (
         "bridgehub.agents.claude",
+        "bridgehub.agents.codex",
         "bridgehub.agents.relay",
         "bridgehub.agents.registry",
     ),
@@ -40,6 +41,13 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "bridgehub.agents.codex": (
         "bridgehub.agents.acp",
         "bridgehub.agents.claude",
+        "bridgehub.agents.relay",
+        "bridgehub.agents.registry",
+    ),
+    "bridgehub.agents.json_rpc": (
+        "bridgehub.agents.acp",
+        "bridgehub.agents.claude",
+        "bridgehub.agents.codex",
         "bridgehub.agents.relay",
         "bridgehub.agents.registry",
     ),

@@ -1,4 +1,4 @@
-"""Fits text and tool data into events: whole characters, bounded sizes, valid UTF-8."""
+"""Fits text and tool data into events (whole characters, bounded sizes, valid UTF-8), and a history into a prompt."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import orjson
 
 from bridgehub.agents.pictures import picture_of
 from bridgehub.blobs import Blob, blob_of
+from bridgehub.protocol.messages import History
 
 __all__ = [
     "MAX_PIECE_BYTES",
@@ -19,6 +20,7 @@ __all__ = [
     "cut_bytes",
     "cut_json",
     "cut_text",
+    "history_text",
     "split_text",
     "tool_output_text",
 ]
@@ -123,3 +125,16 @@ def _fits(text: str, limit: int) -> bool:
     if len(text) * _WORST_BYTES_PER_CODE_POINT <= limit:
         return True
     return len(text) <= limit and len(orjson.dumps(text)) - 2 <= limit
+
+
+def history_text(history: History) -> str:
+    """Return what was said before, as a text that goes in front of the prompt."""
+    lines = [
+        "Your own memory of this conversation was lost. This is what was said in it before, oldest first, "
+        "as context for the message that follows:",
+        "",
+    ]
+    if history.left_out:
+        lines.append(f"[{history.left_out} older messages are left out]")
+    lines += [f"{message.role}: {message.content}" for message in history.messages]
+    return "\n".join(lines)

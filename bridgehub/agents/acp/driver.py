@@ -29,7 +29,6 @@ from bridgehub.agents.acp.start import (
 )
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.codex.start import history_text
 from bridgehub.agents.errors import (
     CallRefused,
     CodexBadOutput,
@@ -44,6 +43,7 @@ from bridgehub.agents.errors import (
 from bridgehub.agents.json_rpc.marked import RUN
 from bridgehub.agents.json_rpc.messages import Fields, Notification, ServerRequest
 from bridgehub.agents.json_rpc.program import Program
+from bridgehub.agents.text import history_text
 from bridgehub.delegation.mcp import acp_servers, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.errors import unwrap

@@ -24,7 +24,6 @@ from bridgehub.agents.codex.start import (
     Instructions,
     StartSettings,
     Thread,
-    history_text,
     initialize,
     join_daemon,
     open_program,
@@ -50,7 +49,7 @@ from bridgehub.agents.errors import (
 from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.json_rpc.program import Program
 from bridgehub.agents.request_words import RequestWords
-from bridgehub.agents.text import cut_json
+from bridgehub.agents.text import cut_json, history_text
 from bridgehub.delegation.mcp import codex_arguments, open_codex_turn
 from bridgehub.delegation.tasks import Delegation
 from bridgehub.protocol.errors import unwrap

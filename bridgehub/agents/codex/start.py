@@ -35,7 +35,6 @@ from bridgehub.agents.json_rpc.messages import Fields
 from bridgehub.agents.json_rpc.program import Program, start_program
 from bridgehub.agents.rights import approval_and_sandbox
 from bridgehub.protocol.hub_spec import HubSpec
-from bridgehub.protocol.messages import History
 from bridgehub.protocol.process_tree import MARKER
 from bridgehub.trust.reading import project_folders
 from bridgehub.trust.records import codex_home
@@ -45,7 +44,6 @@ __all__ = [
     "StartSettings",
     "Thread",
     "find_program",
-    "history_text",
     "initialize",
     "join_daemon",
     "open_program",
@@ -293,19 +291,6 @@ def _not_resumed(reason: str) -> str:
         "Codex could not resume the conversation, which is kept. Send the message again; if that never helps, "
         f"restart the agent with the history. Codex said: {reason}"
     )
-
-
-def history_text(history: History) -> str:
-    """Return what was said before, as a text that goes in front of the prompt."""
-    lines = [
-        "Your own memory of this conversation was lost. This is what was said in it before, oldest first, "
-        "as context for the message that follows:",
-        "",
-    ]
-    if history.left_out:
-        lines.append(f"[{history.left_out} older messages are left out]")
-    lines += [f"{message.role}: {message.content}" for message in history.messages]
-    return "\n".join(lines)
 
 
 def user_inputs(
