@@ -46,6 +46,9 @@ MAX_OFFER_BYTES = 480 * 1024
 BYPASS_NAMES = frozenset({"bypassPermissions", "danger-full-access", "never", "bypass"})
 """Modes that never ask, by the names that our agents have for them: what counts before an agent has reported its modes."""
 
+PLAN_NAME = "plan"
+"""The mode in which an agent only plans, by the name that all our agents have for it. It counts as early."""
+
 BYPASS_CHOSEN: Final = "bypass_chosen"
 """The audit's word for the choice of a mode that never asks."""
 
@@ -114,6 +117,8 @@ class Offer:
         if mode is None:
             return None
         found = next((one.kind for one in self.modes if one.id == mode), None)
+        if found is None and mode == PLAN_NAME:
+            return "plan"
         return "bypass" if found is None and mode in BYPASS_NAMES else found
 
     def fault_of(self, name: str, value: str | None, model: str | None) -> str | None:

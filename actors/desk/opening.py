@@ -23,6 +23,7 @@ from actors.ports import Catalog, Clock, Ids, Journal, Ownership
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
 from actors.session.steps.desk_steps import tell_desk_event
+from actors.session.steps.settings_steps import chosen_at_desk
 from actors.session.steps.step import Step
 from bridgehub.desk.records import DESK, DeskEvent, DeskHistory, NoSuchSession
 from storage.errors import SessionExists
@@ -117,6 +118,8 @@ class Opening:
         step.emit(Notice("from_desk", words), device_id=DESK)
         if history.session.title:
             step.emit(SessionUpdated(title=history.session.title[:200]), device_id=DESK)
+        if history.mode:
+            chosen_at_desk(step, {"permission_mode": history.mode})
         await self._store(grant, state, step, durable=True)
         await self.catalog.note(record.session_id, read_seq=state.head_seq)
 

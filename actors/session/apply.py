@@ -189,10 +189,13 @@ def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> No
 
 
 def _apply_settings(state: SessionState, settings: Settings, by_device: str | None) -> None:
+    is_new = settings.permission_mode != state.settings.permission_mode
     state.settings = settings
-    if by_device is not None:
+    if by_device == DESK:
+        pass  # what was chosen on a device counts again once the terminal leaves its mode
+    elif by_device is not None:
         state.person_mode, state.mode_by = settings.permission_mode, by_device
-    elif not state.is_beyond(settings.permission_mode):
+    elif is_new and not state.is_beyond(settings.permission_mode):
         state.person_mode = settings.permission_mode
 
 

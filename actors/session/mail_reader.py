@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from actors.commands import AskAtDesk, Envelope, Resolve, Send, SendNow, TakeOver, Warm
+from actors.commands import AskAtDesk, Configure, Envelope, Resolve, Send, SendNow, TakeOver, Warm
 from actors.session.effect_runner import EffectRunner, SessionDeps
 from actors.session.inputs import DeskSeen, FromDevice, FromHub, Input
 from actors.session.mailbox import HubBatch, Mail
@@ -17,10 +17,11 @@ from actors.tail import Tail
 
 __all__ = ["MailReader"]
 
-BRINGS_PROMPT = (Send, SendNow, Resolve, TakeOver, AskAtDesk, Warm)
+BRINGS_PROMPT = (Send, SendNow, Resolve, TakeOver, AskAtDesk, Warm, Configure)
 """Commands before which the conversation is looked at.
 
-They may begin a turn or start a program, or clear the way for it.
+They may begin a turn or start a program, or clear the way for it. What somebody chose in a terminal before a device chooses
+must not undo that later.
 """
 
 

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from bridgehub.desk.claude_rows import OUR_WAYS, Branch, Chosen, read_branch, row_id, row_parts
+from bridgehub.desk.claude_rows import MODE_ROW, OUR_WAYS, Branch, Chosen, read_branch, row_id, row_parts
 from bridgehub.desk.described import Described
 from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
 from bridgehub.desk.records import DeskSession, list_text
@@ -138,6 +138,8 @@ class ClaudeFiles:
                 row = parse(line) if line else None
                 if row is not None and row.get("type") == "custom-title":
                     title = list_text(row.get("customTitle"))
+                elif row is not None and row.get("type") == MODE_ROW:
+                    told.take(row)
                 if row is None or row.get("isSidechain") is True or not row_id(row.get("uuid")):
                     continue
                 before, leaf = leaf, row_id(row.get("uuid"))

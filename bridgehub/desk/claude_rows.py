@@ -20,10 +20,12 @@ from bridgehub.desk.turns import RowParts, read_time
 
 __all__ = [
     "ENTRYPOINT",
+    "MODE_ROW",
     "OUR_WAYS",
     "ROW_COSTS",
     "Branch",
     "Chosen",
+    "mode_of",
     "read_branch",
     "row_id",
     "row_parts",
@@ -65,10 +67,15 @@ _CHOSEN = {
 
 MAX_SETTING = 200
 
+MODE_ROW = "permission-mode"
+"""The type of the row that says in which mode a terminal is. Our own programs write none."""
+
 
 @attrs.define
 class Chosen:
     """What somebody chose in a terminal, for the answers that follow.
+
+    The program writes its mode down with each message, and as a turn or the program ends.
 
     Attributes:
         waiting: settings that were changed and whose values no row has shown yet.
@@ -80,6 +87,8 @@ class Chosen:
 
     def take(self, row: dict[str, Any]) -> None:
         """Look at the next row of a terminal's."""
+        if mode := mode_of(row):
+            self.settings["permission_mode"] = mode
         message = row.get("message")
         if not isinstance(message, dict):
             return
@@ -91,6 +100,11 @@ class Chosen:
                 if value := _string(told[name])[:MAX_SETTING]:
                     self.settings[name] = value
             self.waiting = set()
+
+
+def mode_of(row: dict[str, Any]) -> str:
+    """Return the permission mode that a row has; empty if none."""
+    return _string(row.get("permissionMode"))[:MAX_SETTING]
 
 
 def row_id(value: object) -> str:
@@ -192,12 +206,14 @@ class Branch:
         leaf: its newest row.
         is_cut: whether older rows were left out.
         ids: which of the wanted rows it has. A large record has a million rows, so only those are kept.
+        mode: the newest permission mode; empty if only ids are wanted.
     """
 
     rows: list[RowParts] = attrs.field(factory=list)
     leaf: str = ""
     is_cut: bool = False
     ids: set[str] = attrs.field(factory=set)
+    mode: str = ""
 
 
 def read_branch(
@@ -220,11 +236,15 @@ def read_branch(
     """
     branch, held, following, noted = Branch(), _Held(), "", ""
     left = 0 if size is None else size
+    seeks_mode = size is not None
     for line in lines:
         # Most of a large record are rows of other kinds, some of them long.
-        row = parse(line) if b'"uuid"' in line or b'"last-prompt"' in line else None
+        has_mode = seeks_mode and b'"permissionMode"' in line
+        row = parse(line) if has_mode or b'"uuid"' in line or b'"last-prompt"' in line else None
         if row is None:
             continue
+        if has_mode and row.get("isSidechain") is not True and (mode := mode_of(row)):
+            branch.mode, seeks_mode = mode, False
         if not branch.leaf and row.get("type") == "last-prompt":
             noted = noted or (row_id(row.get("leafUuid")) if heeds_note else "")
             continue

@@ -145,9 +145,10 @@ class _Program:
             if self.is_claude:
                 branch = self.claude.branch(path, end, messages=MAX_MESSAGES // 2, size=MAX_HISTORY)
                 rows, is_cut, leaf, memory = branch.rows, branch.is_cut, branch.leaf, {"native": native_id}
+                mode = branch.mode
             else:
                 rows, is_cut = self.codex.history(path, end, messages=MAX_MESSAGES // 2, size=MAX_HISTORY)
-                leaf, memory = "", {"thread_id": native_id}
+                leaf, memory, mode = "", {"thread_id": native_id}, ""
         except (OSError, NotReadable) as error:
             raise NoSuchSession(native_id) from error
         turns, events = Turns(), list[DeskEvent]()
@@ -160,7 +161,7 @@ class _Program:
         if where is None:
             events += turns.close()
         mark = DeskMark(native_id, end, leaf, turns.rests)
-        return DeskHistory(session, events, mark, memory, is_cut)
+        return DeskHistory(session, events, mark, memory, is_cut, mode)
 
     def on_branch(
         self, conversation: str, memory: Mapping[str, Any], wanted: frozenset[str], end: int | None

@@ -186,6 +186,7 @@ class DeskHistory:
 
     Attributes:
         memory: what the agent's driver must know to continue it.
+        mode: the permission mode in which the terminal was last; empty: not known.
         is_cut: whether older messages were left out.
     """
 
@@ -194,3 +195,4 @@ class DeskHistory:
     mark: DeskMark
     memory: dict[str, Any]
     is_cut: bool
+    mode: str = ""

@@ -55,11 +55,13 @@ class SettingsTold:
     Attributes:
         settings: those that differ, by their names in `Setup`, with the values that hold now.
         refused: why the agent did not take what it was given, for a person; None: it changed them by itself.
+        at_desk: whether somebody chose them in a terminal.
     """
 
     turn_id: str | None
     settings: dict[str, str | None]
     refused: str | None = None
+    at_desk: bool = False
 
 
 @attrs.frozen

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import claude_agent_sdk
 import trio
 
-from tests.e2e.agents import Agents
+from tests.e2e.agents import START_S, Agents, end_of
 from tests.standin.anthropic import standin_env
+from tests.standin.openai import codex_env
+from tests.support.device import Device
 from tests.support.server import ROOT
+from tests.support.tui import Tui, open_tui
 
-__all__ = ["CLAUDE", "CODEX_READY", "QUIET", "READY", "READY_ASKING", "claude_env", "install_hook"]
+__all__ = [
+    "CLAUDE",
+    "CODEX_READY",
+    "QUIET",
+    "READY",
+    "READY_ASKING",
+    "claude_env",
+    "codex_desk_env",
+    "install_hook",
+    "open_desk",
+    "said_at_desk",
+]
 
 READY = "/effort"
 """What Claude Code shows once it takes keys."""
@@ -46,3 +62,29 @@ async def install_hook(agents: Agents) -> None:
     env = claude_env(agents) | {"PYTHONPATH": str(ROOT)}
     done = await trio.run_process(install, env=env, capture_stdout=True, cwd=ROOT)
     assert b"can be answered on any device" in done.stdout
+
+
+def codex_desk_env(agents: Agents) -> dict[str, str]:
+    """Return the environment of a terminal in which a person runs Codex."""
+    return codex_env(agents.codex.url, str(agents.home), QUIET) | {"PYTHONPATH": str(ROOT)}
+
+
+@asynccontextmanager
+async def open_desk(agents: Agents, sid: str, shows: str) -> AsyncIterator[Tui]:
+    """Open a session of Codex in a terminal by `builderos resume`, and wait until it shows these words."""
+    command = [sys.executable, "-m", "builderos", "resume", sid, "--data", str(agents.server.data)]
+    with open_tui(command, agents.workspace, codex_desk_env(agents)) as tui:
+        await tui.wait(shows)
+        await tui.wait(CODEX_READY)
+        yield tui
+
+
+async def said_at_desk(phone: Device, sid: str, tui: Tui, words: str) -> str:
+    """Say something at the desk; return the id of its turn once the phone has the turn's end."""
+    start = len(phone.frames)
+    await tui.say(words)
+    said = await phone.wait_for("user_message", content=words, start=start, limit_s=START_S)
+    assert said["device_id"] == "desk"
+    turn_id: str = said["turn_id"]
+    assert (await end_of(phone, turn_id))["type"] == "complete"
+    return turn_id

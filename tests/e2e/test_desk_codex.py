@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -15,34 +12,18 @@ import psutil
 import trio
 
 from builderos.commands.resume import program_of
-from tests.e2e.agents import ASKING, START_S, Agents, begin, end_of, open_agents
+from tests.e2e.agents import ASKING, START_S, begin, end_of, open_agents
 from tests.e2e.desk import CODEX_READY as READY
-from tests.e2e.desk import QUIET
+from tests.e2e.desk import QUIET, open_desk, said_at_desk
 from tests.e2e.world import all_events, open_http
 from tests.standin.openai import codex_env
 from tests.standin.rig import POLL_S, eventually
-from tests.support.device import Device
-from tests.support.server import ROOT
-from tests.support.tui import Tui, open_tui
+from tests.support.tui import open_tui
 
 CODEX = str(program_of("codex", None))
 
 DIALOG = ("Would you like to run", "Yes, proceed", "No, and tell Codex", "enter to confirm")
 """Parts of the terminal's question. It draws only what has changed, so one of them may be broken."""
-
-
-def desk_env(agents: Agents) -> dict[str, str]:
-    return codex_env(agents.codex.url, str(agents.home), QUIET) | {"PYTHONPATH": str(ROOT)}
-
-
-@asynccontextmanager
-async def open_desk(agents: Agents, sid: str, shows: str) -> AsyncIterator[Tui]:
-    """Open the session in a terminal by `builderos resume`, and wait until it shows these words."""
-    command = [sys.executable, "-m", "builderos", "resume", sid, "--data", str(agents.server.data)]
-    with open_tui(command, agents.workspace, desk_env(agents)) as tui:
-        await tui.wait(shows)
-        await tui.wait(READY)
-        yield tui
 
 
 async def listed_as(http: httpx.AsyncClient, title: str) -> None:
@@ -53,17 +34,6 @@ async def listed_as(http: httpx.AsyncClient, title: str) -> None:
             if [one["title"] for one in found] == [title]:
                 return
             await trio.sleep(POLL_S)
-
-
-async def said_at_desk(phone: Device, sid: str, tui: Tui, words: str) -> str:
-    """Say something at the desk; return the id of its turn once the phone has the turn's end."""
-    start = len(phone.frames)
-    await tui.say(words)
-    said = await phone.wait_for("user_message", content=words, start=start, limit_s=START_S)
-    assert said["device_id"] == "desk"
-    turn_id: str = said["turn_id"]
-    assert (await end_of(phone, turn_id))["type"] == "complete"
-    return turn_id
 
 
 async def test_terminal_joins_a_live_thread_and_both_sides_decide(place: Path) -> None:
@@ -128,62 +98,6 @@ async def test_terminal_joins_a_live_thread_and_both_sides_decide(place: Path) -
         ]
         updated = [one for one in await all_events(http, sid) if one["type"] == "session_updated"]
         assert [one for one in updated if "settings" in one] == [], "the terminal changed nothing"
-
-
-async def test_what_a_terminal_sets_is_the_sessions_setting(place: Path) -> None:
-    async with open_agents(place, codex_config=QUIET) as agents, agents.server.device() as phone:
-        sid = "trip"
-        await phone.attach(sid, agent="codex", settings=ASKING["codex"])
-        first = await begin(phone, sid, "hello from the phone")
-        assert (await end_of(phone, first["turn_id"]))["type"] == "complete"
-        async with open_desk(agents, sid, "1 user messages; last: hello from the phone") as tui:
-            start, seen = len(phone.frames), tui.place
-            await tui.say("/model")
-            await tui.wait("Select Model and Effort", since=seen)
-            tui.press("1")
-            await tui.wait("Select Reasoning Level", since=seen)
-            tui.press("3")
-            told = await phone.wait_for(
-                lambda frame: frame["type"] == "session_updated" and frame["settings"]["effort"] == "high",
-                start=start,
-            )
-            await tui.wait("Model changed", since=seen)
-            model, effort = told["settings"]["model"], told["settings"]["effort"]
-            assert told["device_id"] is None
-            assert model not in (None, "gpt-5.5")
-            assert told["settings"]["permission_mode"] == "untrusted"
-            await said_at_desk(phone, sid, tui, "hello at the desk")
-            mine = await begin(phone, sid, "and from the phone")
-            await end_of(phone, mine["turn_id"])
-            assert "Reconnecting" not in tui.seen, "Codex noted the model in its config, and still runs"
-            mine_seen = agents.codex.requests[-1]
-            assert (mine_seen.model, mine_seen.body["reasoning"]["effort"]) == (model, effort)
-
-            start, seen = len(phone.frames), tui.place
-            await tui.say("/permissions")
-            await tui.wait("Full Access", since=seen)
-            tui.press("3")
-            await tui.wait("Enable full access", "Permission selection requested", since=seen)
-            tui.press("\r")
-            await phone.wait_for(
-                lambda frame: (
-                    frame["type"] == "session_updated"
-                    and frame["settings"]["permission_mode"] == "bypassPermissions"
-                ),
-                start=start,
-            )
-            await phone.wait_for(
-                lambda frame: (
-                    frame["type"] == "session_updated" and frame["settings"]["permission_mode"] == "untrusted"
-                ),
-                start=start,
-            )
-            start = len(phone.frames)
-            asking = await begin(phone, sid, "bash touch one.txt")
-            asked = await phone.wait_for("permission_requested", start=start, limit_s=START_S)
-            await phone.say("decide", session_id=sid, request_id=asked["request_id"], decision="deny")
-            await end_of(phone, asking["turn_id"])
-            assert not (agents.workspace / "one.txt").exists()
 
 
 ROUNDS = int(os.environ.get("BUILDEROS_TEST_ANSWERS", "4"))

@@ -32,6 +32,7 @@ from actors.replies import RejectCode
 from actors.session.effects import EndElsewhere, NoteChange, NoteInAudit, StopHub
 from actors.session.inputs import DeskSeen, FoundElsewhere
 from actors.session.state import SessionState
+from actors.session.steps.settings_steps import chosen_at_desk
 from actors.session.steps.step import Step
 from bridgehub.desk.records import DESK, Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned, Where
 from bridgehub.protocol.limits import is_flat
@@ -95,9 +96,8 @@ def desk_seen(step: Step, given: DeskSeen) -> None:
             step.emit(BranchLeft(given.left[:MAX_LEFT]), device_id=DESK)
         if look.title and look.title != state.title:
             step.emit(SessionUpdated(title=look.title[:MAX_TITLE]), device_id=DESK)
-        settings = attrs.evolve(state.settings, **look.settings)
-        if settings != state.settings:
-            step.set_settings(settings, device_id=None)
+        if look.settings:
+            chosen_at_desk(step, look.settings)
         state.unsure |= bool(look.events)
         if look.mark != state.desk:
             state.desk, state.control_dirty = look.mark, True

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import attrs
+
 from actors.commands import Author, Configure, RevokeGrant
 from actors.events.conversation import Notice
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated, Settings
-from actors.offer import BYPASS_CHOSEN, encode_offer, read_offer, refusal_of
+from actors.offer import BYPASS_CHOSEN, MODE_RANKS, encode_offer, read_offer, refusal_of
 from actors.replies import RejectCode
 from actors.session.effects import Announce, KeepOffer, NoteInAudit, SendToHub
 from actors.session.state import SessionState
 from actors.session.steps.step import Step, decided
 from actors.tail import GaugeMoved, OfferChanged
+from bridgehub.desk.records import DESK
 from bridgehub.protocol import events as hub
 
 __all__ = [
     "MAX_CHANGES",
     "allow_under_mode",
+    "chosen_at_desk",
     "configure",
     "gauged",
     "offered",
@@ -116,9 +120,23 @@ def settings_told(step: Step, event: hub.SettingsTold) -> None:
         turn_id = None if state.turn is None else state.turn.turn_id
         step.emit(Notice("setting_failed", event.refused[:MAX_NOTICE_CHARS]), turn_id=turn_id)
     if event.refused is not None or settings != state.settings:
-        step.set_settings(settings, device_id=None)
+        step.set_settings(settings, device_id=DESK if event.at_desk else None)
     if state.turn is None:
         step.take_back_lent_rights()
+
+
+def chosen_at_desk(step: Step, changes: Mapping[str, str | None]) -> None:
+    """Take what somebody chose in a terminal whose agent is not ours.
+
+    A mode counts here if it lets the agent do less than what was chosen on a device.
+    """
+    state = step.state
+    settings = _changed(state.settings, changes)
+    kind, chosen = state.offer.kind_of(settings.permission_mode), state.offer.kind_of(state.person_mode)
+    if kind is None or MODE_RANKS[kind] >= MODE_RANKS[chosen or "ask"]:
+        settings = attrs.evolve(settings, permission_mode=state.person_mode)
+    if settings != state.settings:
+        step.set_settings(settings, device_id=DESK)
 
 
 def offered(step: Step, event: hub.AgentOffered) -> None:

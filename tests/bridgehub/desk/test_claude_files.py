@@ -252,7 +252,7 @@ def test_what_a_terminal_chose_is_known_with_the_next_answer(tmp_path: Path) -> 
         path.write_bytes(made.data())
         return look_at_claude(files, tmp_path, [ONE], mark, is_open=False)
 
-    made.user("hello", permissionMode="auto")
+    made.user("hello")
     made.says("Hi.", requestedModel="one", effort="medium")
     first = look(None)
     made.user("<local-command-stdout>Set model to `Two` and saved as your default</local-command-stdout>")
@@ -275,7 +275,40 @@ def test_what_a_terminal_chose_is_known_with_the_next_answer(tmp_path: Path) -> 
     assert look(fourth.mark).settings == {}
 
 
-def test_following_a_large_branch_takes_no_memory_for_its_rows(tmp_path: Path) -> None:
+def test_the_mode_of_a_terminal_comes_with_a_message_and_its_end(tmp_path: Path) -> None:
+    made = small()
+    path = made.write(tmp_path, ONE)
+    files = ClaudeFiles(tmp_path, wall_clock_ms)
+
+    def look(mark: DeskMark | None) -> DeskLook:
+        path.write_bytes(made.data())
+        return look_at_claude(files, tmp_path, [ONE], mark, is_open=False)
+
+    made.user("go on", permissionMode="plan")
+    first = look(None)
+    assert first.settings == {"permission_mode": "plan"}
+    made.other({"type": "permission-mode", "permissionMode": "acceptEdits", "sessionId": ONE})
+    second = look(first.mark)
+    assert second.settings == {"permission_mode": "acceptEdits"}
+    made.entrypoint = "builderos"
+    made.user("from the phone", permissionMode="plan")
+    made.add("user", isSidechain=True, message={"content": "a sub-agent's"}, permissionMode="plan")
+    made.other({"type": "permission-mode", "permissionMode": {"not": "a word"}})
+    assert look(second.mark).settings == {}
+
+
+def test_history_knows_the_newest_mode(tmp_path: Path) -> None:
+    made = small()
+    made.user("hello", permissionMode="default")
+    made.other({"type": "permission-mode", "permissionMode": "plan", "sessionId": ONE})
+    made.says("Hi.")
+    path = made.write(tmp_path, ONE)
+    files, end = ClaudeFiles(tmp_path, wall_clock_ms), path.stat().st_size
+    assert files.branch(str(path), end, messages=10, size=1 << 20).mode == "plan"
+    assert files.branch(str(path), end, messages=10, wanted={uid(1)}).mode == ""
+
+
+def test_a_large_branch_takes_no_memory_for_its_rows(tmp_path: Path) -> None:
     """Rows beside it are not kept either, since nobody wants their words."""
     made = small()
     for number in range(20_000):

@@ -84,7 +84,7 @@ class BetweenCodexTurns:
         if settings is not None and self.settings is not None:
             changes = self.settings.note(settings)
             if changes:
-                await tell(SettingsTold(None, changes))
+                await tell(SettingsTold(None, changes, at_desk=True))
 
     def _hear(self, told: Notification | ServerRequest) -> Mapping[str, Any] | None:
         """Take what the program sends (`Speech.idle`)."""

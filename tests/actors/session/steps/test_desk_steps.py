@@ -7,12 +7,23 @@ import random
 import attrs
 import pytest
 
-from actors.commands import AskAtDesk, Decide, GiveBack, Interrupt, Send, TakeOver, Warm, WithdrawAtDesk
+from actors.commands import (
+    AskAtDesk,
+    Configure,
+    Decide,
+    GiveBack,
+    Interrupt,
+    Send,
+    TakeOver,
+    Warm,
+    WithdrawAtDesk,
+)
 from actors.events.codec import decode_row
 from actors.events.conversation import BranchLeft, UserMessage
 from actors.events.invariants import violations
 from actors.events.permissions import PermissionResolved
 from actors.events.session import SessionUpdated
+from actors.offer import read_offer
 from actors.replies import Closed, Rejected
 from actors.session.effects import EndElsewhere, StartHub, StopHub, TellDesk
 from actors.session.inputs import DeskSeen, FoundElsewhere, FromDevice, Resume
@@ -32,6 +43,8 @@ from bridgehub.protocol import events as hub
 from tests.actors.core import Core
 
 TERMINAL = Where("claude", 4211, "idle", 1, "85786")
+KINDS = {"plan": "plan", "default": "ask", "acceptEdits": "edits", "auto": "auto"}
+OFFER = read_offer({"modes": [{"id": name, "kind": kind} for name, kind in KINDS.items()]})
 TURN = ["user_message", "turn_started", "d:handed", "d:consumed"]
 
 
@@ -214,6 +227,31 @@ def test_a_model_chosen_in_the_terminal_is_the_sessions_setting() -> None:
     again = attrs.evolve(look, mark=DeskMark("native", 10), events=())
     assert core.give(DeskSeen(core.state.desk, again)) == []
     assert journal(core) == []
+
+
+def test_a_mode_of_the_terminal_counts_if_it_allows_less() -> None:
+    core = finished()
+    core.state.offer = OFFER
+
+    def look(mode: str) -> list[str]:
+        told = DeskLook(core.state.desk, settings={"permission_mode": mode})
+        return core.give(DeskSeen(core.state.desk, told))
+
+    def mode() -> str | None:
+        core.reload()
+        core.state.offer = OFFER
+        return core.state.settings.permission_mode
+
+    assert look("default") == [], "it is what the agent does anyway"
+    assert (look("plan"), mode(), core.events[-1].device_id) == (["session_updated"], "plan", "desk")
+    assert (look("acceptEdits"), mode()) == (["session_updated"], None), "not more than a device chose"
+    assert (look("unheard of"), mode()) == ([], None)
+    core.do(Configure({"permission_mode": "acceptEdits"}))
+    assert (look("auto"), mode()) == ([], "acceptEdits")
+    assert (look("default"), mode()) == (["session_updated"], "default")
+    assert (look("acceptEdits"), mode()) == (["session_updated"], "acceptEdits")
+    core.do(Configure({"permission_mode": "plan"}))
+    assert (look("default"), mode()) == ([], "plan")
 
 
 def test_session_is_given_back_between_turns_only() -> None:

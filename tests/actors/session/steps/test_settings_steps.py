@@ -217,6 +217,20 @@ def test_an_agents_own_mode_is_kept_up_to_the_persons() -> None:
     assert core.setups == [Setup(permission_mode="plan")]
 
 
+def test_a_terminal_that_joined_leaves_its_mode_again() -> None:
+    core = running()
+    core.hear(hub.TurnDone(core.turn_id))
+    for wanted in ("plan", None, "plan"):
+        told = hub.SettingsTold(None, {"permission_mode": wanted}, at_desk=True)
+        assert core.hear(told) == ["session_updated"]
+        assert (core.state.settings.permission_mode, core.events[-1].device_id) == (wanted, "desk")
+        core.reload()
+    core.hear(hub.SettingsTold(None, {"model": "echo-2"}))
+    told = hub.SettingsTold(None, {"permission_mode": "edits"}, at_desk=True)
+    assert core.hear(told) == ["session_updated", "session_updated"]
+    assert core.state.settings.permission_mode is None, "not more than a device chose"
+
+
 def test_an_approved_plan_ends_the_planning_mode() -> None:
     core = running()
     core.do(Configure({"permission_mode": "plan"}))
