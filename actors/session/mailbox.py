@@ -55,7 +55,8 @@ class Mailbox:
     _commands: list[Envelope] = attrs.field(factory=list)
     _hub: list[SessionNews] = attrs.field(factory=list)
     _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _reader: trio.Event = attrs.field(factory=trio.Event)
+    _reader: trio.lowlevel.Task | None = None
+    _is_rung: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -83,15 +84,29 @@ class Mailbox:
 
     def wake(self) -> None:
         """Wake the reader, also if nothing was put."""
-        self._reader.set()
+        self._is_rung = True
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            trio.lowlevel.reschedule(reader)
 
     async def wait(self) -> None:
-        """Return once there may be something to take, or after a poke."""
-        await self._reader.wait()
+        """Return once there may be something to take, or after a poke.
+
+        For the one reader an event would do the same; made anew for each piece, it costs time, and memory while idle.
+        """
+        if self._is_rung:
+            await trio.lowlevel.checkpoint()
+            return
+        self._reader = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._forget_reader)
+
+    def _forget_reader(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def take_nowait(self) -> list[Mail]:
         """Return all that waits, in the order of each lane, hub first."""
-        self._reader = trio.Event()
+        self._is_rung = False
         taken: list[Mail] = [*self._hub, *self._commands]
         self._hub.clear()
         self._commands.clear()
