@@ -92,7 +92,7 @@ class Mailbox:
     async def wait(self) -> None:
         """Return once there may be something to take, or after a poke.
 
-        For the one reader an event would do the same; made anew for each piece, it costs time, and memory while idle.
+        For the one reader an event would do the same; made again for each piece, it costs time, and memory while idle.
         """
         if self._is_rung:
             await trio.lowlevel.checkpoint()

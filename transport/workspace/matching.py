@@ -98,6 +98,8 @@ def best(names: Names, query: str, most: int) -> list[Candidate]:
     words = query.casefold().split()
     if not words:
         return names.candidates[:most]
+    if SEPARATOR in query:
+        return []
     found: dict[int, None] = {}
     for fits in _rounds(names, words):
         for place in fits():

@@ -45,7 +45,15 @@ def test_signs_of_expressions_are_letters() -> None:
     assert found(names("a.[b]*", "axb"), ".[]*") == ["a.[b]*"]
 
 
-@given(st.lists(st.text(min_size=1, max_size=12), max_size=20), st.text(max_size=8))
+def test_what_no_path_can_have_is_not_found() -> None:
+    for query in ("\0", "a\0b", "a \0"):
+        assert found(names("a", "b"), query) == []
+
+
+PATHS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+@given(st.lists(PATHS, max_size=20), st.text(max_size=8))
 def test_what_is_found_has_the_letters_in_order(paths: list[str], query: str) -> None:
     letters = "".join(query.casefold().split())
     for path in found(names(*paths), query):
