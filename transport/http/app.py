@@ -71,6 +71,7 @@ _CODES: Final = {
 _FAILURES: Final = {"unknown_session": (404, "not_found"), "storage": (503, "storage")}
 """Status and code of a session's failures; any other is 503 `unavailable`."""
 
+STATUS: Final = "GET /api/status"
 TEST: Final = "POST /api/notifications/{id}/test"
 
 _REFUSALS: Final = {"busy": 429, "too_large": 413, "internal": 500}
@@ -97,9 +98,10 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     """
     server = ServerRoutes(config, deps, port.counts)
     sessions = SessionRoutes(deps)
+    where = _home_routes(deps)
     routes = [
         Route("/api/health", server.health, methods=["GET"]),
-        _route("GET /api/status", server.status),
+        _route(STATUS, where.at_node(STATUS, server.status)),
         _route("GET /api/nodes", server.nodes),
         _route("GET /api/openapi.json", partial(description, config.version)),
         _route("GET /api/sessions", sessions.listing),
@@ -110,7 +112,7 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
         *web_routes(read_web_files(config.web)),
     ]
     if deps.services is not None:
-        routes += _more_routes(config, deps, deps.services, port)
+        routes += _more_routes(config, deps, deps.services, port, where)
     checks = [
         Middleware(Forwarded, proxies=Proxies.named(config.trusted_proxies)),
         Middleware(Keys, deps=deps, sign_ins=sign_ins, underway=port.underway),
@@ -126,7 +128,9 @@ def make_app(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns)
     return app
 
 
-def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, port: Port) -> list[Route]:
+def _more_routes(
+    config: TransportConfig, deps: Deps, services: HttpServices, port: Port, where: _AllHere | HomeRoutes
+) -> list[Route]:
     uploads = UploadRoutes(services, deps.clock, config)
     devices = DeviceRoutes(services, port, deps.clock)
     pairing = PairingRoutes(services, deps.clock)
@@ -134,7 +138,6 @@ def _more_routes(config: TransportConfig, deps: Deps, services: HttpServices, po
     desk = DeskRoutes(deps, services.desk)
     figures = DelayRoutes(services, port, deps.catalog, deps.delays)
     removal = SessionRemoval(services.sessions, deps.catalog, services.work)
-    where = _home_routes(deps, services)
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route(FILE, where.at_keeper(FILE, uploads.download)),
@@ -184,13 +187,13 @@ class _AllHere:
     at_node = at_first = at_keeper = at_home
 
 
-def _home_routes(deps: Deps, services: HttpServices) -> _AllHere | HomeRoutes:
+def _home_routes(deps: Deps) -> _AllHere | HomeRoutes:
     """Return what lets the right machine answer a route."""
-    if deps.nodes is None:
+    if deps.nodes is None or deps.services is None:
         return _AllHere()
     from transport.http.elsewhere import HomeRoutes
 
-    routes = HomeRoutes(deps, deps.nodes, services, _answer_to)
+    routes = HomeRoutes(deps, deps.nodes, deps.services, _answer_to)
     routes.serve()
     return routes
 

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from actors.errors import NodeCallRefused
+from actors.errors import NodeCallRefused, UnknownNode
 from transport.access.auth import authorize
 from transport.http.requests import MAX_JSON_BYTES, check_length
 from transport.http.responses import HttpError
@@ -159,7 +159,7 @@ class HomeRoutes:
     async def _named_node(self, request: Request) -> str | None:
         name = request.query_params.get("node")
         if name is not None and not self.nodes.has(name):
-            raise HttpError(404, "not_found", "There is no such machine.")
+            raise HttpError(404, "unknown_node", f"node: {UnknownNode(name)}")
         return name
 
     async def _first_node(self, _: Request) -> str | None:

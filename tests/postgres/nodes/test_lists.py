@@ -52,7 +52,9 @@ async def test_folders_and_conversations_of_another_machine(url: str) -> None:
             assert (await at_a.get(path, params={"node": "b"})).json() == own
             assert (await at_a.get(path)).json() != own
             assert (await at_a.get(path, params={"node": "a"})).json() == (await at_a.get(path)).json()
-            assert code(await at_a.get(path, params={"node": "c"})) == (404, "not_found")
+            assert code(await at_a.get(path, params={"node": "c"})) == (404, "unknown_node")
+        status = (await at_a.get("/api/status", params={"node": "b"})).json()
+        assert status["workspace"]["path"] == str(home_of(nodes.b))
         assert "project" in [one["name"] for one in (await at_b.get("/api/folders")).json()["folders"]]
         open_one = f"/api/desk/sessions/claude/{ONE}/open"
         assert code(await at_a.post(open_one)) == (404, "not_found")
