@@ -113,6 +113,10 @@ class Nodes(Protocol):
         """Ask another node for JSON. See `actors.nodes.node_calls.NodeCalls.ask`."""
         ...
 
+    def living(self) -> list[str]:
+        """Return the nodes that are well, this one too."""
+        ...
+
     def first(self) -> str | None:
         """Return the node that sends notifications; None if none is well."""
         ...

@@ -73,6 +73,10 @@ class Machines:
         """Return whether there is, or ever was, a node of this name."""
         return node in self.post.nodes
 
+    def living(self) -> list[str]:
+        """Return the nodes that are well, this one too."""
+        return [one.id for one in self.post.nodes.values() if one.is_alive]
+
     def first(self) -> str | None:
         """Return the node that does what only one may do: it sends notifications. None: none is well."""
         return next((one.id for one in self.post.nodes.values() if one.is_first and one.is_alive), None)

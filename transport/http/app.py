@@ -141,7 +141,7 @@ def _more_routes(
     return [
         _route("POST /api/files/upload", uploads.upload),
         _file_route(FILE, where.at_keeper(FILE, uploads.download)),
-        _file_route(BLOB, where.at_home(BLOB, uploads.blob)),
+        _file_route(BLOB, where.at_blob(BLOB, uploads.blob)),
         _route("GET /api/sessions/{id}/export", partial(export_session, services.export, deps.catalog)),
         *(
             _route(action, where.at_home(action, endpoint))
@@ -184,7 +184,7 @@ class _AllHere:
     def at_home(self, action: str, route: _AnyEndpoint) -> _AnyEndpoint:
         return route
 
-    at_node = at_first = at_keeper = at_home
+    at_node = at_first = at_blob = at_keeper = at_home
 
 
 def _home_routes(deps: Deps) -> _AllHere | HomeRoutes:

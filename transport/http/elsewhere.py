@@ -20,10 +20,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from actors.errors import NodeCallRefused, UnknownNode
+from actors.errors import ActorError, NodeCallRefused, UnknownNode
+from storage.errors import StorageError
 from transport.access.auth import authorize
 from transport.http.requests import MAX_JSON_BYTES, check_length
 from transport.http.responses import HttpError
+from transport.http.routes.files import has_blob
 from transport.http.services import HttpServices
 from transport.ports import Deps, Device, Nodes
 from transport.v3.decode import is_id
@@ -35,6 +37,9 @@ __all__ = ["HomeRoutes"]
 
 CALL: Final = "http"
 """The name of the node call."""
+
+HAS_BLOB: Final = "has_blob"
+"""The name of the node call that asks whether a machine has a blob."""
 
 AT_ONCE: Final = 8
 """Requests of one device that are with other machines at once."""
@@ -113,6 +118,7 @@ class HomeRoutes:
     def serve(self) -> None:
         """Answer what other machines send on, from now on."""
         self.nodes.serve(CALL, self._answer)
+        self.nodes.serve(HAS_BLOB, self._answer_has)
 
     def at_home(self, action: str, route: Route) -> Route:
         """Return a route that the home of the session in its path answers."""
@@ -141,6 +147,36 @@ class HomeRoutes:
         if node is None or node == self.nodes.own:
             return await route(request, device)
         return await self.send_on(node, action, request, device)
+
+    def at_blob(self, action: str, route: Route) -> Route:
+        """Return a route that the node answers which has the blob in its path: the session's home, or an earlier one."""
+        self._routes[action] = route
+        return partial(self._answer_there, action, route, self._blob_of)
+
+    async def _blob_of(self, request: Request) -> str | None:
+        """Return the node that has a blob; the home if none has it, or if the home cannot be asked."""
+        home = await self._home_of(request)
+        if home is None:
+            return None
+        session_id, digest = request.path_params["session"], request.path_params["digest"]
+        for node in (home, *(one for one in self.nodes.living() if one != home)):
+            try:
+                if await self._has_blob(node, session_id, digest):
+                    return node
+            except (ActorError, StorageError):
+                if node == home:
+                    break
+        return home
+
+    async def _has_blob(self, node: str, session_id: str, digest: str) -> bool:
+        if node == self.nodes.own:
+            return await has_blob(self.services.data, session_id, digest)
+        answer = await self.nodes.ask(node, HAS_BLOB, {"session": session_id, "digest": digest})
+        return answer.get("has") is True
+
+    async def _answer_has(self, question: NodeQuestion) -> dict[str, Any]:
+        session_id, digest = (str(question.fields.get(name)) for name in ("session", "digest"))
+        return {"has": await has_blob(self.services.data, session_id, digest)}
 
     def at_keeper(self, action: str, route: Route) -> Route:
         """Return a route that the node answers which has the upload in its path."""

@@ -14,7 +14,8 @@ import psutil
 import psycopg
 import trio
 
-from tests.e2e.world import all_events, hubs_of, open_http, wait_processes_gone
+from storage.data_folder import blob_path
+from tests.e2e.world import all_events, hubs_of, open_http, sha256, wait_processes_gone
 from tests.postgres.nodes.pair import Pair, open_pair, short_folder
 from tests.support.device import Device, Json
 
@@ -83,6 +84,11 @@ async def test_an_idle_session_moves_and_continues(url: str) -> None:
         await here.attach("trip", agent="echo", device_id="mac")
         await there.attach("trip", device_id="phone")
         first = await here.ask("trip", "one")
+        text = "a long output"
+        kept = blob_path(at.nodes.a.data, "trip", sha256(text))
+        assert kept is not None
+        kept.parent.mkdir(parents=True)
+        kept.write_text(text)
         await here.wait_for("checkpoint", start=0, position="after")
         changes = "/api/sessions/trip/changes"
         assert (await at.at_b.get(changes, params={"turn": first["turn_id"]})).status_code == 200
@@ -104,6 +110,9 @@ async def test_an_idle_session_moves_and_continues(url: str) -> None:
         await there.wait_for("user_message", start=0, content="two")
         assert set(hubs_of(at.nodes.b.data)) == {"trip"}
         assert code(await at.at_b.get(changes, params={"turn": first["turn_id"]})) == (404, "no_checkpoint")
+        for http in (at.at_a, at.at_b):
+            assert (await http.get(f"/uploads/blobs/trip/{sha256(text)}")).text == text
+            assert (await http.get(f"/uploads/blobs/trip/{sha256('')}")).status_code == 404
         again = await at.at_b.post(MOVE, json={"node": "b"})
         assert (again.status_code, again.json()["moved"]) == (200, False)
         back = await at.at_b.post(MOVE, json={"node": "a"})

@@ -29,7 +29,7 @@ from transport.ports import Device
 from transport.uploads import MAX_FILE_BYTES, Uploader, receive_upload, too_large
 from transport.v3.decode import is_id
 
-__all__ = ["INLINE_TYPES", "SAFE_HEADERS", "UploadRoutes"]
+__all__ = ["INLINE_TYPES", "SAFE_HEADERS", "UploadRoutes", "has_blob"]
 
 FORM_BYTES: Final = 64 * 1024
 """Bytes of a form beside the file: boundaries, headers, the other parts."""
@@ -132,13 +132,23 @@ class UploadRoutes:
     async def blob(self, request: Request, _: Device | None) -> Response:
         """Return a tool's long input or output."""
         session_id, digest = request.path_params["session"], request.path_params["digest"]
-        path = blob_path(self.services.data, session_id, digest) if is_id(session_id) else None
+        path = _blob(self.services.data, session_id, digest)
         size = None if path is None else await trio.to_thread.run_sync(_size_of, path)
         if path is None or size is None:
             raise HttpError(404, "not_found", "There is no such file on this machine.")
         shown = _shown(f"{digest}.txt", "text/plain")
         _forget_bad_range(request, size)
         return FileResponse(path, media_type=shown["Content-Type"], headers=shown)
+
+
+async def has_blob(data: Path, session_id: str, digest: str) -> bool:
+    """Return whether this machine has a blob."""
+    path = _blob(data, session_id, digest)
+    return path is not None and await trio.to_thread.run_sync(_size_of, path) is not None
+
+
+def _blob(data: Path, session_id: str, digest: str) -> Path | None:
+    return blob_path(data, session_id, digest) if is_id(session_id) else None
 
 
 def _size_of(path: Path) -> int | None:
