@@ -106,10 +106,24 @@ def test_the_sets_that_are_installed(agents: str, tmp_path: Path) -> None:
 def test_the_server_is_nobody_of_importance_and_ends_in_time() -> None:
     assert last("USER") == "builderos"
     assert last("STOPSIGNAL") == "SIGTERM"
-    assert words_of(last("ENTRYPOINT")) == ["builderos"]
     options = options_of(words_of(last("CMD")))
     assert (options.host, str(options.port)) == ("0.0.0.0", last("EXPOSE"))
     assert last("WORKDIR").startswith(last("VOLUME")), "the workspace is kept too"
+
+
+def test_the_key_is_in_no_log_of_an_engine(tmp_path: Path) -> None:
+    """What the server prints to stdout goes nowhere; its errors, options and signals pass."""
+    server = tmp_path / "builderos"
+    server.write_text('#!/bin/sh\necho the key\nprintf "%s|" "$@" $$ >&2\n')
+    server.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [*words_of(last("ENTRYPOINT")), *words_of(last("CMD")), "two words"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        told, errors = process.communicate(timeout=30)
+    assert told == b""
+    assert errors.decode().split("|")[:-1] == [*words_of(last("CMD")), "two words", str(process.pid)]
 
 
 async def test_the_health_check_tells_a_server_from_none(tmp_path: Path) -> None:
