@@ -1,51 +1,51 @@
-"""Errors of the agents' programs, one class for each way to handle them. ACP agents have those of Codex. Needs no SDK."""
+"""Errors of the agents' programs, one class for each way to handle them. Claude Code has its own. Needs no SDK."""
 
 from __future__ import annotations
 
 __all__ = [
+    "BadOutput",
     "CallRefused",
     "ClaudeBadOutput",
     "ClaudeError",
     "ClaudeExited",
     "ClaudeMissing",
-    "CodexBadOutput",
     "CodexDoesNotListen",
-    "CodexError",
-    "CodexExited",
-    "CodexMissing",
     "NotResumed",
     "NotSignedIn",
+    "ProgramError",
+    "ProgramExited",
+    "ProgramMissing",
     "PromptNotSent",
     "PromptNotTaken",
     "WorkspaceGone",
 ]
 
 
-class CodexError(Exception):
+class ProgramError(Exception):
     """Root of the errors of one kind of program. The text is for a person."""
 
 
-class CodexMissing(CodexError):
+class ProgramMissing(ProgramError):
     """There is no program at the path of the configuration, or in the package."""
 
 
-class CodexExited(CodexError):
+class ProgramExited(ProgramError):
     """The program ended, or never became ready. The text has its last output."""
 
 
-class CodexDoesNotListen(CodexExited):
+class CodexDoesNotListen(ProgramExited):
     """The program ended before it listened on its socket. It may still work on its pipes."""
 
 
-class PromptNotTaken(CodexExited):
+class PromptNotTaken(ProgramExited):
     """The program ended before it began with the prompt. The same prompt may go to another program."""
 
 
-class CodexBadOutput(CodexError):
+class BadOutput(ProgramError):
     """The program wrote a line that is not part of its protocol."""
 
 
-class CallRefused(CodexError):
+class CallRefused(ProgramError):
     """The program answered a call with an error. The text is the program's; `code` is the error's number."""
 
     def __init__(self, text: str, code: int | None = None) -> None:
@@ -53,15 +53,15 @@ class CallRefused(CodexError):
         self.code = code
 
 
-class NotResumed(CodexError):
+class NotResumed(ProgramError):
     """The thread exists but could not be resumed now. It stays the session's, and a later try may succeed."""
 
 
-class NotSignedIn(CodexError):
+class NotSignedIn(ProgramError):
     """The program reports that it has no account."""
 
 
-class WorkspaceGone(CodexError):
+class WorkspaceGone(ProgramError):
     """The folder in which the agent works no longer exists."""
 
 

@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from bridgehub.agents.acp.desk import DeskConversation, DeskReplay, open_desk
-from bridgehub.agents.errors import CodexError
+from bridgehub.agents.errors import ProgramError
 from bridgehub.desk.records import Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import read_time
 from bridgehub.protocol.codec import decode_spec
@@ -33,7 +33,7 @@ async def answer(spec: HubSpec, wanted: DeskConversation | None) -> dict[str, An
     """Return the list of an agent's conversations, or the wanted one whole.
 
     Raises:
-        CodexError, TooSlowError: the agent cannot be used.
+        ProgramError, TooSlowError: the agent cannot be used.
     """
     if wanted is None:
         async with open_desk(spec, spec.hub_id) as desk:
@@ -71,7 +71,7 @@ async def _run(spec: HubSpec, wanted: DeskConversation | None) -> None:
         nursery.start_soon(_cancel_at_the_end, nursery.cancel_scope)
         try:
             told = await answer(spec, wanted)
-        except* CodexError as group:
+        except* ProgramError as group:
             told = {"error": type(unwrap(group)).__name__}  # its text may hold the program's last words
         except* trio.TooSlowError:
             told = {"error": "it took too long"}

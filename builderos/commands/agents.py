@@ -172,11 +172,11 @@ async def _check(name: str, agent: AcpAgent, environment: dict[str, str]) -> int
 async def _look(spec: HubSpec) -> int:
     from bridgehub.agents.acp.offer import AcpOffer
     from bridgehub.agents.acp.start import greet, new_session, open_program
-    from bridgehub.agents.errors import CodexError, NotSignedIn
+    from bridgehub.agents.errors import NotSignedIn, ProgramError
 
     try:
         program = await open_program(spec, spec.hub_id, lambda message: None)
-    except CodexError as error:
+    except ProgramError as error:
         return fail(str(error))
     try:
         greeting = await greet(program, spec)
@@ -188,7 +188,7 @@ async def _look(spec: HubSpec) -> int:
         _say_offer(offer)
     except NotSignedIn as error:
         return fail(str(error))
-    except CodexError as error:
+    except ProgramError as error:
         return fail(f"{spec.agent} cannot be used: {error}")
     finally:
         with trio.move_on_after(5.0, shield=True):

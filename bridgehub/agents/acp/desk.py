@@ -162,7 +162,7 @@ async def open_desk(spec: HubSpec, run_id: str) -> AsyncIterator[AcpDesk]:
         run_id: the value of the variable that marks the agent's processes.
 
     Raises:
-        CodexError: as `open_program` and `greet`.
+        ProgramError: as `open_program` and `greet`.
     """
     heard = _Replay()
     program = await open_program(spec, run_id, heard.hear)

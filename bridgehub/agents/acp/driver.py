@@ -30,13 +30,13 @@ from bridgehub.agents.acp.start import (
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.base import Sink, Tell, TurnEnd
 from bridgehub.agents.errors import (
+    BadOutput,
     CallRefused,
-    CodexBadOutput,
-    CodexError,
-    CodexExited,
-    CodexMissing,
     NotResumed,
     NotSignedIn,
+    ProgramError,
+    ProgramExited,
+    ProgramMissing,
     PromptNotTaken,
     WorkspaceGone,
 )
@@ -75,7 +75,7 @@ MAX_EARLY = 8
 """Conversations whose commands are kept before ours is known."""
 
 
-class NotTrusted(CodexError):
+class NotTrusted(ProgramError):
     """The folder has settings that the agent would load, and nobody has trusted them."""
 
 
@@ -119,7 +119,7 @@ class AcpDriver:
         if end is None:  # it had ended since the last turn, which shows only now
             end = await self._try(prompt, sink)
         if end is None:
-            error = CodexExited(f"{self.spec.agent} ended twice before it took the message.")
+            error = ProgramExited(f"{self.spec.agent} ended twice before it took the message.")
             end = self._failed(prompt.turn_id, error)
         if isinstance(end, TurnFailed) and end.code != "model_error":
             await self.aclose()  # so that the next turn finds what was fixed meanwhile
@@ -176,7 +176,7 @@ class AcpDriver:
             end = await self._run(prompt, sink)
         except* PromptNotTaken:
             await self.aclose()
-        except* CodexError as group:
+        except* ProgramError as group:
             end = self._failed(prompt.turn_id, unwrap(group))
         return end
 
@@ -206,7 +206,7 @@ class AcpDriver:
         """Make sure that a program runs on the session's conversation. Return what a new conversation must get first.
 
         Raises:
-            CodexError: the program cannot start or cannot open the conversation.
+            ProgramError: the program cannot start or cannot open the conversation.
         """
         is_new = False
         settled = await settle(self.spec, sink)
@@ -304,11 +304,11 @@ class AcpDriver:
     def _failed(self, turn_id: str, error: BaseException) -> TurnFailed:
         name = self.spec.agent
         match error:
-            case CodexMissing():
+            case ProgramMissing():
                 return TurnFailed(turn_id, "not_installed", str(error), retryable=False)
             case NotSignedIn():
                 return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
-            case CodexBadOutput():
+            case BadOutput():
                 told = f"{name} sent something that is not its protocol: {error}."
                 return TurnFailed(turn_id, "agent_protocol", told, retryable=True)
             case CallRefused():

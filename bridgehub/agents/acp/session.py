@@ -27,7 +27,7 @@ from bridgehub.agents.acp.switches import AcpSwitches
 from bridgehub.agents.acp.terminals import Terminals
 from bridgehub.agents.acp.translate import Translator, joined, turn_end
 from bridgehub.agents.base import Sink, Tell, TurnEnd
-from bridgehub.agents.errors import CodexBadOutput, CodexExited, PromptNotTaken
+from bridgehub.agents.errors import BadOutput, ProgramExited, PromptNotTaken
 from bridgehub.agents.json_rpc.messages import Notification, Reply, ServerRequest
 from bridgehub.agents.json_rpc.program import Batch, Program
 from bridgehub.agents.running_output import OutputTeller
@@ -104,8 +104,8 @@ class AcpSession:
         """Send the prompt and report until the turn is over. After a cancelled turn the session is unusable.
 
         Raises:
-            ExceptionGroup: of what `sink` raised, or of `CodexError`: the program ended, sent broken output or refused. It
-                is `PromptNotTaken` if the program ended before it had the prompt.
+            ExceptionGroup: of what `sink` raised, or of `ProgramError`: the program ended, sent broken output or refused.
+                It is `PromptNotTaken` if the program ended before it had the prompt.
         """
         turn = self._turn = self._open_turn(turn_id, sink)
         try:
@@ -140,7 +140,7 @@ class AcpSession:
                 return
             try:
                 await self.program.notify("session/cancel", {"sessionId": self.session_id})
-            except CodexExited as error:
+            except ProgramExited as error:
                 _log.info("the interrupt did not reach the agent: %s", type(error).__name__)
             self.terminals.kill_all()
             for scope in tuple(turn.asks):
@@ -185,7 +185,7 @@ class AcpSession:
     async def _begin(self, turn: _Turn, blocks: list[dict[str, Any]]) -> None:
         params = {"sessionId": self.session_id, "prompt": blocks}
         with suppress(
-            CodexExited, CodexBadOutput
+            ProgramExited, BadOutput
         ):  # `_follow` finds the same, after it has read everything that came before
             turn.prompt_id = self.program.next_id
             await self.program.post("session/prompt", params)
@@ -214,7 +214,7 @@ class AcpSession:
             return await batches.receive()
         except trio.EndOfChannel:
             fault = self.program.fault
-            if isinstance(fault, CodexExited) and not turn.consumed:
+            if isinstance(fault, ProgramExited) and not turn.consumed:
                 raise PromptNotTaken(str(fault)) from None
             raise fault from None
 
@@ -309,7 +309,7 @@ class AcpSession:
                         error = refusal
         finally:
             turn.asks.discard(scope)
-            with trio.move_on_after(LAST_ANSWER_S, shield=True), suppress(CodexExited, CodexBadOutput):
+            with trio.move_on_after(LAST_ANSWER_S, shield=True), suppress(ProgramExited, BadOutput):
                 await self._reply(request, result, error)
 
     async def _reply(

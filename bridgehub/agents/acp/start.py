@@ -21,12 +21,12 @@ import trio
 
 from bridgehub.agents.acp.known import known_of
 from bridgehub.agents.errors import (
+    BadOutput,
     CallRefused,
-    CodexBadOutput,
-    CodexExited,
-    CodexMissing,
     NotResumed,
     NotSignedIn,
+    ProgramExited,
+    ProgramMissing,
     WorkspaceGone,
 )
 from bridgehub.agents.json_rpc.messages import Fields, Message, Notification, ServerRequest, Speech
@@ -134,7 +134,7 @@ async def open_program(
             [path, *command[1:]], env=env, cwd=spec.workspace, run_id=run_id, speech=speech
         )
     except OSError as error:
-        raise CodexExited(f"{spec.agent} could not be started: {error.strerror}.") from error
+        raise ProgramExited(f"{spec.agent} could not be started: {error.strerror}.") from error
 
 
 def _find(program: str, spec: HubSpec) -> str:
@@ -144,12 +144,12 @@ def _find(program: str, spec: HubSpec) -> str:
     if path is not None:
         return path
     if os.path.isfile(own := os.path.join(spec.workspace, program)) and os.sep in program:
-        raise CodexMissing(
+        raise ProgramMissing(
             f"The file {own} is not executable. Make it so, or correct `command` in the agent's table."
         )
     known = known_of([program])
     fix = "Correct `command` in the agent's table." if known is None else f"Install it: `{known.install}`."
-    raise CodexMissing(f"The program {program} is not found. {fix}")
+    raise ProgramMissing(f"The program {program} is not found. {fix}")
 
 
 async def greet(program: Program, spec: HubSpec) -> Greeting:
@@ -168,16 +168,14 @@ async def greet(program: Program, spec: HubSpec) -> Greeting:
         told = await program.call("initialize", params)
         version = told.count("protocolVersion")
         if version != VERSION:
-            raise CodexBadOutput(
-                f"it speaks version {version} of the Agent Client Protocol, we speak {VERSION}"
-            )
+            raise BadOutput(f"it speaks version {version} of the Agent Client Protocol, we speak {VERSION}")
         return Greeting(
             told.inner("agentInfo"),
             told.inner("agentCapabilities"),
             told.objects("authMethods")[:MAX_METHODS],
             version,
         )
-    raise CodexExited(f"{spec.agent} did not start within {spec.start_s:g} s.")
+    raise ProgramExited(f"{spec.agent} did not start within {spec.start_s:g} s.")
 
 
 def sign_in_words(spec: HubSpec, methods: tuple[Fields, ...]) -> str:
@@ -210,9 +208,9 @@ async def new_session(
             raise
         session_id = told.text("sessionId")
         if not session_id:
-            raise CodexBadOutput("its new session has no id")
+            raise BadOutput("its new session has no id")
         return session_id, told
-    raise CodexExited(f"{spec.agent} did not begin a conversation within {spec.start_s:g} s.")
+    raise ProgramExited(f"{spec.agent} did not begin a conversation within {spec.start_s:g} s.")
 
 
 async def take_up_session(

@@ -193,7 +193,7 @@ class ClaudeDriver:
     async def steer(self, steer: Steer) -> bool:
         """Give the running turn one more message. Return whether the program took it. See `steering`.
 
-        Raises ProgramExited: the turn broke, and it is unknown whether the program took the message.
+        Raises ClaudeExited: the turn broke, and it is unknown whether the program took the message.
         """
         await self._began.wait()
         if self._session is None:

@@ -121,8 +121,8 @@ class ClaudeSession:
 
         Raises:
             PromptNotSent: the program ended before the prompt was written.
-            ProgramExited: it ended during the turn.
-            BadOutput: it sent something that the SDK cannot read.
+            ClaudeExited: it ended during the turn.
+            ClaudeBadOutput: it sent something that the SDK cannot read.
         """
         prompt_uuid = str(uuid.uuid5(_PROMPTS, f"{self._hub_id}/{prompt.turn_id}/{sink.new_id()}"))
         outcome = TurnOutcome(prompt.turn_id, prompt_uuid, self._cost_total)
@@ -148,7 +148,7 @@ class ClaudeSession:
     async def wait_own_work(self, tell: Tell) -> None:
         """Report what happens between two turns. Return once the program begins something by itself.
 
-        Raises ProgramExited, BadOutput: as `run_turn`.
+        Raises ClaudeExited, ClaudeBadOutput: as `run_turn`.
         """
         await trio.lowlevel.checkpoint()
         while True:
@@ -179,7 +179,7 @@ class ClaudeSession:
     async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
         """Report what the program does by itself until it is idle.
 
-        Raises ProgramExited, BadOutput: as `run_turn`.
+        Raises ClaudeExited, ClaudeBadOutput: as `run_turn`.
         """
         outcome = TurnOutcome(turn_id, "", self._cost_total, answered=True)
         translator = ClaudeTranslator(turn_id)
@@ -205,7 +205,7 @@ class ClaudeSession:
         The message must be new to the program, which skips a uuid that it knows.
 
         Raises:
-            ProgramExited: the turn broke. It is unknown whether the program had read the message.
+            ClaudeExited: the turn broke. It is unknown whether the program had read the message.
         """
         await self._sent.wait()
         steers = self._steers

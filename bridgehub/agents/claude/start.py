@@ -117,9 +117,9 @@ async def open_session(spec: HubSpec, setup: ClaudeSetup) -> tuple[ClaudeSession
         The session, and whether its conversation is new.
 
     Raises:
-        ProgramMissing: there is no program.
-        ProgramExited: it did not become ready.
-        BadOutput: it sent something that the SDK cannot read.
+        ClaudeMissing: there is no program.
+        ClaudeExited: it did not become ready.
+        ClaudeBadOutput: it sent something that the SDK cannot read.
     """
     row = ConversationRow.of(setup.native or spec.agent_session_id)
     newest = await trio.to_thread.run_sync(row.newest, spec.env)

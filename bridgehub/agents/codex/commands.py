@@ -10,7 +10,7 @@ import trio
 
 from bridgehub.agents.base import Tell
 from bridgehub.agents.codex.background import CodexBackground
-from bridgehub.agents.errors import CodexError
+from bridgehub.agents.errors import ProgramError
 from bridgehub.agents.json_rpc.program import Program
 
 __all__ = ["CodexCommands"]
@@ -62,7 +62,7 @@ class CodexCommands:
                     await self._terminate(thread_id)
                 await self.program.kill_commands(self._spared)
                 done = True
-            except CodexError as error:
+            except ProgramError as error:
                 _log.info("commands were not ended: %s", type(error).__name__)
         return done
 

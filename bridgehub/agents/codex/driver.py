@@ -41,9 +41,9 @@ from bridgehub.agents.codex.translate.outcome import NOT_SIGNED_IN, failed
 from bridgehub.agents.codex.turn import OwnCall, own_call
 from bridgehub.agents.errors import (
     CallRefused,
-    CodexError,
-    CodexExited,
     NotSignedIn,
+    ProgramError,
+    ProgramExited,
     PromptNotTaken,
 )
 from bridgehub.agents.json_rpc.messages import Fields
@@ -75,7 +75,7 @@ JOINS_S = 60.0
 _SERVICE_ENDS = frozenset({"model_error", "usage_limit", "context_full", "conversation_refused"})
 """Ends caused by the model service, which leave the program as it is."""
 
-_ENDED_TWICE = CodexExited("Codex ended twice before it took the message.")
+_ENDED_TWICE = ProgramExited("Codex ended twice before it took the message.")
 
 
 def make_driver(spec: HubSpec) -> CodexDriver:
@@ -154,14 +154,14 @@ class CodexDriver:
         try:
             async with open_codex_turn(self.delegation, turn_id, sink):
                 end = await session.follow_turn(turn_id, sink)
-        except* CodexError as group:
+        except* ProgramError as group:
             end = failed(turn_id, unwrap(group))
         if not session.usable:
             await self._lose(sink.emit)
         return end
 
     async def stop_task(self, task_id: str, tell: Tell) -> None:
-        """End a background command. Raises CodexError."""
+        """End a background command. Raises ProgramError."""
         if self._session is not None:
             await self._session.commands.stop(task_id, tell)
         await trio.lowlevel.checkpoint()
@@ -176,7 +176,7 @@ class CodexDriver:
         is_up, socket = False, socket_of(self.spec)
         try:
             if await self._ensure_session(prompt, sink) is not None:
-                raise CodexExited("the thread first needs instructions or history")
+                raise ProgramExited("the thread first needs instructions or history")
             is_up = self._program is not None and self._program.listens
         finally:
             if socket is not None and not is_up:
@@ -244,7 +244,7 @@ class CodexDriver:
             end = await self._run(prompt, sink)
         except* PromptNotTaken:
             await self._lose(sink.emit)
-        except* CodexError as group:
+        except* ProgramError as group:
             end = failed(prompt.turn_id, unwrap(group))
         return end
 
@@ -318,7 +318,7 @@ class CodexDriver:
         """Make sure that a program runs on the session's thread. Return what a new thread must get first.
 
         Raises:
-            CodexError: the program cannot start or cannot open the thread.
+            ProgramError: the program cannot start or cannot open the thread.
         """
         settled = await settle(self.spec, sink)
         instructions = await trio.to_thread.run_sync(Instructions.look, self.spec)

@@ -38,7 +38,7 @@ from bridgehub.agents.codex.translate.gauge import CodexGauge
 from bridgehub.agents.codex.translate.outcome import turn_end
 from bridgehub.agents.codex.translate.sub_agents import SubAgents
 from bridgehub.agents.codex.turn import CodexTurn, OwnCall, SteeredMessage
-from bridgehub.agents.errors import CallRefused, CodexBadOutput, CodexError, CodexExited, PromptNotTaken
+from bridgehub.agents.errors import BadOutput, CallRefused, ProgramError, ProgramExited, PromptNotTaken
 from bridgehub.agents.json_rpc.messages import Message, Notification, ServerRequest, joined
 from bridgehub.agents.json_rpc.program import Batch, Program
 from bridgehub.protocol.events import TurnStopped
@@ -117,8 +117,8 @@ class CodexSession:
         After a cancelled turn the session is unusable.
 
         Raises:
-            ExceptionGroup: of what `sink` raised, or of `CodexError`: the program ended, sent broken output or refused. It
-                is `PromptNotTaken` if the program ended before it began with the prompt.
+            ExceptionGroup: of what `sink` raised, or of `ProgramError`: the program ended, sent broken output or refused.
+                It is `PromptNotTaken` if the program ended before it began with the prompt.
         """
         turn = self._open_turn(turn_id, sink)
         turn.own_call = inputs if isinstance(inputs, OwnCall) else None
@@ -157,7 +157,7 @@ class CodexSession:
         """Give the running turn one more message. Return whether the agent took it into the turn.
 
         Raises:
-            CodexError: the program ended or broke meanwhile. It is unknown what became of the message.
+            ProgramError: the program ended or broke meanwhile. It is unknown what became of the message.
         """
         turn = self._turn
         if turn is None:
@@ -174,7 +174,7 @@ class CodexSession:
             return False
         await steer.decided.wait()
         if turn.broke and not steer.taken:
-            raise CodexExited("Codex ended before it confirmed a message.")
+            raise ProgramExited("Codex ended before it confirmed a message.")
         return steer.taken
 
     async def interrupt(self) -> None:
@@ -201,7 +201,7 @@ class CodexSession:
     async def _send_stop(self, thread_id: str, codex_id: str) -> None:
         try:
             await self.program.tell("turn/interrupt", {"threadId": thread_id, "turnId": codex_id})
-        except CodexError as error:
+        except ProgramError as error:
             _log.info("the interrupt did not reach Codex: %s", type(error).__name__)
 
     async def _begin(
@@ -210,7 +210,7 @@ class CodexSession:
         thread = {"threadId": self.thread_id}
         await turn.sink.work_saved()
         # `_follow` finds that the program has ended, after it has read everything that came before.
-        with suppress(CodexExited, CodexBadOutput), _setting(turn.replied):
+        with suppress(ProgramExited, BadOutput), _setting(turn.replied):
             if isinstance(inputs, OwnCall):
                 if changes:  # such a call cannot carry settings
                     await self.program.call("thread/settings/update", thread | changes)
@@ -249,14 +249,14 @@ class CodexSession:
     async def _next(self, turn: CodexTurn, batches: trio.MemoryReceiveChannel[Batch]) -> Batch | None:
         """Return what Codex sends next. None if it is not worth waiting for any longer.
 
-        Raises CodexError: the program ended or broke.
+        Raises ProgramError: the program ended or broke.
         """
         with trio.move_on_at(turn.deadline()):
             try:
                 return await batches.receive()
             except trio.EndOfChannel:
                 fault = self.program.fault
-                if isinstance(fault, CodexExited) and not turn.started.is_set():
+                if isinstance(fault, ProgramExited) and not turn.started.is_set():
                     raise PromptNotTaken(str(fault)) from None
                 raise fault from None
         return None
@@ -339,7 +339,7 @@ class CodexSession:
 
     async def _ask_in(self, turn: CodexTurn, request: ServerRequest, scope: trio.CancelScope) -> None:
         # `_follow` reports that the program has ended.
-        with scope, suppress(CodexExited, CodexBadOutput):  # noqa: ASYNC912 - each way waits
+        with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
             agent = self._agents.of_thread(request.params.text("threadId"))
             translator = turn.translator if agent is None else agent.translator
             question = question_of(request, translator.running_tools())

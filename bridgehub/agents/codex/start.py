@@ -25,10 +25,10 @@ from bridgehub.agents.codex.live.sockets import daemon_socket, join_program, soc
 from bridgehub.agents.errors import (
     CallRefused,
     CodexDoesNotListen,
-    CodexError,
-    CodexExited,
-    CodexMissing,
     NotResumed,
+    ProgramError,
+    ProgramExited,
+    ProgramMissing,
     WorkspaceGone,
 )
 from bridgehub.agents.json_rpc.messages import Fields
@@ -155,18 +155,18 @@ def find_program(spec: HubSpec) -> str:
     own = spec.options.get("cli_path")
     if own is not None:
         if not Path(own).is_file():
-            raise CodexMissing(f"There is no Codex program at {own}. Fix `cli_path` of the agent.")
+            raise ProgramMissing(f"There is no Codex program at {own}. Fix `cli_path` of the agent.")
         if not os.access(own, os.X_OK):
-            raise CodexMissing(
+            raise ProgramMissing(
                 f"The file {own} is not executable. Make it so, or fix `cli_path` of the agent."
             )
         return str(own)
     package = importlib.util.find_spec(_PACKAGE)  # finds it without importing
     if package is None or package.origin is None:
-        raise CodexMissing("The Codex agent is not installed.")
+        raise ProgramMissing("The Codex agent is not installed.")
     path = Path(package.origin).parent / "bin" / "codex"
     if not path.is_file():
-        raise CodexMissing("The Codex package is installed, but its program is missing.")
+        raise ProgramMissing("The Codex package is installed, but its program is missing.")
     return str(path)
 
 
@@ -175,7 +175,7 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
 
     Raises:
         ProgramMissing: there is no program.
-        CodexExited: the program cannot be run.
+        ProgramExited: the program cannot be run.
     """
     path = await trio.to_thread.run_sync(find_program, spec)
     env = {**spec.env, MARKER: spec.hub_id}
@@ -191,14 +191,14 @@ async def open_program(spec: HubSpec, run_id: str, options: Sequence[str] = ()) 
                 _log.info("Codex does not listen on a socket, so it is tried on pipes: %s", error)
         return await start_program(command, env=env, cwd=spec.workspace, run_id=run_id)
     except OSError as error:
-        raise CodexExited(f"Codex could not be started: {error.strerror}.") from error
+        raise ProgramExited(f"Codex could not be started: {error.strerror}.") from error
 
 
 async def join_daemon(spec: HubSpec, thread: Thread) -> Program | None:
     """Connect to the program that a terminal started, if it has the thread open; None if not.
 
     Raises:
-        CodexExited, CodexBadOutput: it ended, or does not speak the protocol of Codex.
+        ProgramExited, BadOutput: it ended, or does not speak the protocol of Codex.
     """
     if thread.thread_id is None or thread.fork_after is not None:
         return None
@@ -215,7 +215,7 @@ async def _join_daemon(spec: HubSpec, thread_id: str) -> Program | None:
         return None
     has_it = False
     try:
-        with suppress(CodexError):  # an older program, or one that does not answer as it should
+        with suppress(ProgramError):  # an older program, or one that does not answer as it should
             await initialize(program, spec.start_s)
             loaded = await program.call("thread/loaded/list", {})
             has_it = thread_id in loaded.each("data")
@@ -232,8 +232,8 @@ async def initialize(program: Program, start_s: float) -> bool:
         start_s: how long it may take, seconds.
 
     Raises:
-        CodexExited: it did not become ready in time, or ended.
-        CodexBadOutput: it does not speak the protocol of Codex.
+        ProgramExited: it did not become ready in time, or ended.
+        BadOutput: it does not speak the protocol of Codex.
         CallRefused: it refuses us.
     """
     capabilities = {
@@ -249,7 +249,7 @@ async def initialize(program: Program, start_s: float) -> bool:
         except CallRefused:
             return True  # an older program: its turns show it
         return not account.flag("requiresOpenaiAuth") or account.value("account") is not None
-    raise CodexExited(f"Codex did not start within {start_s:g} s.")
+    raise ProgramExited(f"Codex did not start within {start_s:g} s.")
 
 
 async def open_thread(
@@ -266,7 +266,7 @@ async def open_thread(
     Raises:
         NotResumed: the thread could not be resumed now.
         CallRefused: Codex refuses these settings.
-        CodexExited, CodexBadOutput: the program ended, or broke.
+        ProgramExited, BadOutput: the program ended, or broke.
     """
     params = StartSettings.of(spec).params(spec.workspace) | words.params()
     with trio.move_on_after(spec.start_s):
@@ -281,7 +281,7 @@ async def open_thread(
                     raise NotResumed(_not_resumed(str(error))) from error
         told = await program.call("thread/start", params)
         return told.inner("thread").text("id"), True, told
-    raise CodexExited(f"Codex did not open its thread within {spec.start_s:g} s.")
+    raise ProgramExited(f"Codex did not open its thread within {spec.start_s:g} s.")
 
 
 def _not_resumed(reason: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from bridgehub.agents.errors import CodexBadOutput
+from bridgehub.agents.errors import BadOutput
 
 __all__ = ["UPGRADE", "Frames", "frame"]
 
@@ -58,7 +58,7 @@ class Frames:
     _parts: bytearray = attrs.field(factory=bytearray)
 
     def feed(self, chunk: bytes | bytearray) -> Iterator[bytearray]:
-        """Yield the messages that are now complete. Raises CodexBadOutput."""
+        """Yield the messages that are now complete. Raises BadOutput."""
         buffer = self._buffer
         buffer += chunk
         at = 0
@@ -73,7 +73,7 @@ class Frames:
                     break
                 size = int.from_bytes(buffer[at + 2 : start], "big")
             if size + len(self._parts) > self.limit:
-                raise CodexBadOutput(f"a message of over {self.limit} bytes")
+                raise BadOutput(f"a message of over {self.limit} bytes")
             if len(buffer) < start + size:
                 break
             at = start + size
@@ -88,17 +88,17 @@ class Frames:
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > MAX_HEAD_BYTES:
-                raise CodexBadOutput("an answer that is not HTTP")
+                raise BadOutput("an answer that is not HTTP")
             return 0
         if not self._buffer.startswith(b"HTTP/1.1 101"):
-            raise CodexBadOutput("an answer that refuses a WebSocket")
+            raise BadOutput("an answer that refuses a WebSocket")
         self.is_open = True
         return end + 4
 
     def _take_other(self, begin: int, data: bytearray) -> Iterator[bytearray]:
         kind = begin & 15
         if begin & 112 or (kind >= CLOSE and not begin & 128):
-            raise CodexBadOutput("a frame that is not of the protocol")
+            raise BadOutput("a frame that is not of the protocol")
         if kind == PING:
             self.replies.append(frame(bytes(data), PONG))
         elif kind == CLOSE:

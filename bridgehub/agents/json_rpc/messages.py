@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import orjson
 
-from bridgehub.agents.errors import CodexBadOutput
+from bridgehub.agents.errors import BadOutput
 
 _PIECE = "item/agentMessage/delta"
 
@@ -125,7 +125,7 @@ class LineCutter:
                 yield line
         self._searched = len(self._buffer)
         if self._searched > self.limit:
-            raise CodexBadOutput(f"a line of over {self.limit} bytes")
+            raise BadOutput(f"a line of over {self.limit} bytes")
 
 
 def decode(line: bytes | bytearray) -> Message:
@@ -135,7 +135,7 @@ def decode(line: bytes | bytearray) -> Message:
     except orjson.JSONDecodeError:
         told = _half_characters(line)
     if not isinstance(told, dict):
-        raise CodexBadOutput("a line that is not a JSON object")
+        raise BadOutput("a line that is not a JSON object")
     fields = Fields(told)
     method, request_id = fields.maybe_text("method"), told.get("id")
     if method is not None:
@@ -147,7 +147,7 @@ def decode(line: bytes | bytearray) -> Message:
         refusal = fields.inner("error")
         error = _words_of(refusal) if "error" in told else None
         return Reply(request_id, fields.inner("result"), error, refusal.count("code"))
-    raise CodexBadOutput("a line that is not a message of the protocol")
+    raise BadOutput("a line that is not a message of the protocol")
 
 
 _ESCAPE = re.compile(rb"\\(?:u([dD][89abAB]..)\\u([dD][c-fC-F]..)|u([dD][89a-fA-F]..)|.)", re.DOTALL)
@@ -160,11 +160,11 @@ def _half_characters(line: bytes | bytearray) -> Any:
     Agents in JavaScript write one if they cut a text inside a character.
     """
     if b"\\ud" not in line and b"\\uD" not in line:
-        raise CodexBadOutput("a line that is not JSON")
+        raise BadOutput("a line that is not JSON")
     try:
         return orjson.loads(_ESCAPE.sub(lambda found: b"\\ufffd" if found[3] else found[0], line))
     except orjson.JSONDecodeError:
-        raise CodexBadOutput("a line that is not JSON") from None
+        raise BadOutput("a line that is not JSON") from None
 
 
 def is_piece(message: Message) -> bool:

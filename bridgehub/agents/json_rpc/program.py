@@ -24,7 +24,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import JOIN_S
-from bridgehub.agents.errors import CallRefused, CodexBadOutput, CodexError, CodexExited
+from bridgehub.agents.errors import BadOutput, CallRefused, ProgramError, ProgramExited
 from bridgehub.agents.json_rpc.marked import RUN, kill_marked
 from bridgehub.agents.json_rpc.messages import (
     HELD,
@@ -86,7 +86,7 @@ class Program:
     _stderr: bytearray = attrs.field(factory=bytearray)
     _listener: trio.MemorySendChannel[Batch] | None = None
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _fault: CodexError | None = None
+    _fault: ProgramError | None = None
     _over: bool = False
     _posted: set[int] = attrs.field(factory=set)
     _speech: Speech = attrs.field(factory=Speech)
@@ -113,9 +113,9 @@ class Program:
         return self._process is not None
 
     @property
-    def fault(self) -> CodexError:
+    def fault(self) -> ProgramError:
         """Why nothing more comes from the program."""
-        return self._fault or CodexExited(self._last_words())
+        return self._fault or ProgramExited(self._last_words())
 
     def hear_idle_by(self, idle: Callable[[Notification | ServerRequest], Mapping[str, Any] | None]) -> None:
         """Pass what the program sends to `idle` while there is no listener (`Speech.idle`)."""
@@ -141,7 +141,7 @@ class Program:
 
         Raises:
             CallRefused: the program answered with an error.
-            CodexExited, CodexBadOutput: the program ended, or its output is broken.
+            ProgramExited, BadOutput: the program ended, or its output is broken.
         """
         self._ids += 1
         number = self._ids
@@ -160,7 +160,7 @@ class Program:
         return call.reply.result
 
     async def post(self, method: str, params: Mapping[str, Any]) -> None:
-        """Call the program. Its answer comes to the listener, in order. Raises CodexExited.
+        """Call the program. Its answer comes to the listener, in order. Raises ProgramExited.
 
         The call has the id that `next_id` had before.
         """
@@ -170,20 +170,20 @@ class Program:
         await self._write({"id": number, "method": method, "params": params})
 
     async def tell(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        """Call the program and ignore its answer. Raises CodexExited."""
+        """Call the program and ignore its answer. Raises ProgramExited."""
         self._ids += 1
         await self._write({"id": self._ids, "method": method, "params": params or {}})
 
     async def notify(self, method: str, params: Mapping[str, Any] | None = None) -> None:
-        """Send the program a notification, which has no answer. Raises CodexExited."""
+        """Send the program a notification, which has no answer. Raises ProgramExited."""
         await self._write({"method": method} if params is None else {"method": method, "params": params})
 
     async def answer(self, request: ServerRequest, result: Mapping[str, Any] | None) -> None:
-        """Answer a question of the program. Raises CodexExited."""
+        """Answer a question of the program. Raises ProgramExited."""
         await self._write({"id": request.request_id, "result": result})
 
     async def refuse(self, request: ServerRequest, why: str, code: int = METHOD_NOT_FOUND) -> None:
-        """Answer a question of the program with an error. Raises CodexExited."""
+        """Answer a question of the program with an error. Raises ProgramExited."""
         error = {"code": code, "message": why}
         await self._write({"id": request.request_id, "error": error})
 
@@ -233,15 +233,15 @@ class Program:
                 lines, is_ahead = got
                 if await self._hear(lines) and not is_ahead:
                     await trio.sleep(JOIN_S)  # what follows gathers on the way, and comes as one read
-        except CodexBadOutput as error:
+        except BadOutput as error:
             self._fault = error
-        except CodexExited:
+        except ProgramExited:
             pass  # its end shows by its process, or by nothing more
 
     async def _hear(self, lines: Iterator[bytearray]) -> bool:
         """Take lines. Return whether the last of them was a piece of an answer."""
         batch: list[Message] = []
-        fault: CodexBadOutput | None = None
+        fault: BadOutput | None = None
         try:
             for line in lines:
                 message = decode(line)
@@ -251,7 +251,7 @@ class Program:
                     if isinstance(message, Reply):
                         self._posted.discard(message.request_id)
                     batch.append(message)
-        except CodexBadOutput as error:
+        except BadOutput as error:
             fault = error
         if batch:  # messages before a broken line count
             await self._hand_over(tuple(batch))
@@ -294,7 +294,7 @@ class Program:
 
     async def _settle(self, request: ServerRequest, result: Mapping[str, Any] | None) -> None:
         """Answer a question that nobody listened to; refuse it if there is no answer."""
-        with suppress(CodexExited, CodexBadOutput):
+        with suppress(ProgramExited, BadOutput):
             if result is not None:
                 await self.answer(request, result)
             else:
@@ -314,7 +314,7 @@ class Program:
             try:
                 await self._wire.send(line)
                 whole = True
-            except CodexExited:
+            except ProgramExited:
                 gone = True
             finally:
                 self._torn = self._torn or not whole

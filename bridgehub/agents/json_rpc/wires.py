@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 import trio
 
-from bridgehub.agents.errors import CodexBadOutput, CodexExited
+from bridgehub.agents.errors import BadOutput, ProgramExited
 from bridgehub.agents.json_rpc.frames import UPGRADE, Frames, frame
 from bridgehub.agents.json_rpc.messages import LineCutter
 
@@ -32,11 +32,11 @@ class ProgramWire(Protocol):
     """A way to a program."""
 
     async def receive(self) -> Batched | None:
-        """Return what comes next; None at the end. Raises CodexBadOutput while its messages are read."""
+        """Return what comes next; None at the end. Raises BadOutput while its messages are read."""
         ...
 
     async def send(self, message: bytes) -> None:
-        """Send one message. Raises CodexExited. A cancelled call leaves the wire unusable."""
+        """Send one message. Raises ProgramExited. A cancelled call leaves the wire unusable."""
         ...
 
     async def aclose(self) -> None:
@@ -71,7 +71,7 @@ class Pipes:
         try:
             await self.process.stdin.send_all(message + b"\n")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise CodexExited("its input is closed") from None
+            raise ProgramExited("its input is closed") from None
 
     async def aclose(self) -> None:
         """See `ProgramWire`."""
@@ -113,7 +113,7 @@ class SocketWire:
             async with self._sending:
                 await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise CodexExited("its socket is closed") from None
+            raise ProgramExited("its socket is closed") from None
 
 
 async def connect(path: str) -> SocketWire:
@@ -121,7 +121,7 @@ async def connect(path: str) -> SocketWire:
 
     Raises:
         OSError: nobody listens, or the listener does not answer.
-        CodexBadOutput: what answers does not speak the protocol.
+        BadOutput: what answers does not speak the protocol.
     """
     stream = await trio.open_unix_socket(path)
     frames = Frames(MAX_MESSAGE_BYTES)
@@ -133,7 +133,7 @@ async def connect(path: str) -> SocketWire:
             if not chunk:
                 raise ConnectionResetError("the connection was closed")
             for _ in frames.feed(chunk):
-                raise CodexBadOutput("a message before the first call")
+                raise BadOutput("a message before the first call")
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

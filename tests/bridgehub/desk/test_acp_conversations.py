@@ -26,5 +26,5 @@ async def test_an_agent_that_cannot_be_asked(tmp_path: Path, caplog: pytest.LogC
             "missing": AcpConversations(spec, lambda: "run", str(tmp_path), ("/nowhere/python",)),
         }
         assert await sessions_of(agents, None) == []
-    assert "AcpExited" in caplog.text or "CodexExited" in caplog.text
+    assert "AcpExited" in caplog.text or "ProgramExited" in caplog.text
     assert "sk-secret" not in caplog.text

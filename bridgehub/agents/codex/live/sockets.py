@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from bridgehub.agents.errors import CodexDoesNotListen, CodexError, CodexExited
+from bridgehub.agents.errors import CodexDoesNotListen, ProgramError, ProgramExited
 from bridgehub.agents.json_rpc.marked import RUN, kill_marked
 from bridgehub.agents.json_rpc.program import Program, run_program
 from bridgehub.agents.json_rpc.wires import SocketWire, connect
@@ -53,7 +53,7 @@ async def start_listening(
     Raises:
         OSError: the process cannot be started.
         CodexDoesNotListen: it ended first, as a program does that knows no sockets.
-        CodexExited: it does not listen within `limit_s`.
+        ProgramExited: it does not listen within `limit_s`.
     """
     leave_socket(path)  # of a program that was killed
     process = await trio.lowlevel.open_process(
@@ -73,7 +73,7 @@ async def start_listening(
         if wire is None:
             await _end(process, run_id)  # noqa: ASYNC102 - it shields itself
     if wire is None and process.returncode == -signal.SIGKILL:
-        raise CodexExited(f"Codex did not start within {limit_s:g} s.")
+        raise ProgramExited(f"Codex did not start within {limit_s:g} s.")
     if wire is None:
         said = await _last_words(process)
         raise CodexDoesNotListen(f"Codex ended with exit status {process.returncode}.{said}")
@@ -122,7 +122,7 @@ async def join_program(path: str) -> Program | None:
         if not stat.S_ISSOCK(told.st_mode) or told.st_uid != os.getuid() or told.st_mode & 0o077:
             return None
         return run_program(Program(await connect(path), None, ""))
-    except (OSError, CodexError):
+    except (OSError, ProgramError):
         return None
 
 

@@ -12,11 +12,11 @@ import attrs
 from bridgehub.agents.base import TurnEnd
 from bridgehub.agents.codex.translate.events import http_status
 from bridgehub.agents.errors import (
+    BadOutput,
     CallRefused,
-    CodexBadOutput,
-    CodexMissing,
     NotResumed,
     NotSignedIn,
+    ProgramMissing,
     WorkspaceGone,
 )
 from bridgehub.agents.json_rpc.messages import Fields
@@ -130,11 +130,11 @@ def _kind(error: Fields) -> str:
 def failed(turn_id: str, error: BaseException) -> TurnFailed:
     """Return the end of a turn that an error of the program ended."""
     match error:
-        case CodexMissing():
+        case ProgramMissing():
             return TurnFailed(turn_id, "not_installed", f"{error} {_INSTALL}", retryable=False)
         case NotSignedIn():
             return TurnFailed(turn_id, "not_signed_in", str(error), retryable=False)
-        case CodexBadOutput():
+        case BadOutput():
             _log.warning("Codex sent what is not its protocol: %s", error)
             told = f"Codex sent something that cannot be read: {error}."
             return TurnFailed(turn_id, "agent_protocol", told, retryable=True)

@@ -11,7 +11,7 @@ import trio
 
 from bridgehub.agents.codex.driver import CodexDriver
 from bridgehub.agents.codex.start import find_program
-from bridgehub.agents.errors import CodexError
+from bridgehub.agents.errors import ProgramError
 from bridgehub.protocol.events import AgentOffered, Consumed, Joined, Noticed, TextPiece, TurnDone, TurnFailed
 from bridgehub.protocol.folder import can_join
 from bridgehub.protocol.hub_spec import Setup
@@ -211,7 +211,7 @@ async def test_a_program_that_nobody_can_join_says_so(tmp_path: Path) -> None:
         place = Path(sockets) / "sx"
         async with open_codex_rig(tmp_path) as rig:
             driver = rig.driver(socket=str(place.with_name("s")), options={"cli_path": "/nowhere"})
-            with pytest.raises(CodexError):
+            with pytest.raises(ProgramError):
                 await driver.warm_up(Prompt("", "", "", 0, setup=Setup(MODEL)), CodexSink())
             assert can_join(place) is False
             later = rig.driver(socket=str(place.with_name("s")))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.errors import CodexBadOutput
+from bridgehub.agents.errors import BadOutput
 from bridgehub.agents.json_rpc.frames import MAX_HEAD_BYTES, PING, PONG, Frames, frame
 
 HEAD = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
@@ -63,13 +63,13 @@ def test_nothing_is_read_after_the_end() -> None:
     ids=["refusal", "no HTTP", "extension", "half a ping", "too long"],
 )
 def test_what_is_not_the_protocol_is_refused(stream: bytes) -> None:
-    with pytest.raises(CodexBadOutput):
+    with pytest.raises(BadOutput):
         read(stream)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_messages_or_one_error(data: bytes) -> None:
-    with suppress(CodexBadOutput):
+    with suppress(BadOutput):
         read(HEAD + data)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridgehub.agents.errors import CodexBadOutput
+from bridgehub.agents.errors import BadOutput
 from bridgehub.agents.json_rpc.messages import (
     Fields,
     LineCutter,
@@ -39,7 +39,7 @@ def test_lines_are_the_same_however_they_come(lines: list[bytes], step: int) -> 
 def test_a_line_without_an_end_is_refused_at_its_limit() -> None:
     cutter = LineCutter(10)
     assert list(cutter.feed(b"x" * 10)) == []
-    with pytest.raises(CodexBadOutput):
+    with pytest.raises(BadOutput):
         list(cutter.feed(b"x"))
 
 
@@ -47,7 +47,7 @@ def test_a_line_without_an_end_is_refused_at_its_limit() -> None:
 def test_any_line_is_a_message_or_refused(line: bytes) -> None:
     try:
         decode(line)
-    except CodexBadOutput:
+    except BadOutput:
         return
 
 
@@ -103,5 +103,5 @@ def test_half_of_a_character_is_replaced(text: str, read: str) -> None:
     "line", [rb'{"method":"\ud83d"', rb"\ud83d", rb'{"method":"\ud8"}', rb'{"a":"\ud83d\q"}']
 )
 def test_a_line_with_another_fault_is_no_message(line: bytes) -> None:
-    with pytest.raises(CodexBadOutput):
+    with pytest.raises(BadOutput):
         decode(line)
