@@ -16,7 +16,9 @@ from tests.e2e.agents import ASKING, START_S, begin, end_of, open_agents
 from tests.e2e.desk import CODEX_READY as READY
 from tests.e2e.desk import QUIET, open_desk, said_at_desk
 from tests.e2e.world import all_events, open_http
-from tests.standin.openai import codex_env
+from tests.standin.openai import codex_env, shell
+from tests.standin.openai_requests import SeenResponse
+from tests.standin.replies import Answer, Reply, Text, ToolUse
 from tests.standin.rig import POLL_S, eventually
 from tests.support.tui import open_tui
 
@@ -98,6 +100,48 @@ async def test_terminal_joins_a_live_thread_and_both_sides_decide(place: Path) -
         ]
         updated = [one for one in await all_events(http, sid) if one["type"] == "session_updated"]
         assert [one for one in updated if "settings" in one] == [], "the terminal changed nothing"
+
+
+async def test_a_terminal_is_answered_while_ours_waits_for_its_agent(place: Path) -> None:
+    """Its turn is shown once ours is over, but its question at once."""
+    async with open_agents(place, codex_config=QUIET) as agents, agents.server.device() as phone:
+        sid, gate, threads = "trip", trio.Event(), list[str]()
+        await phone.attach(sid, agent="codex", settings=ASKING["codex"])
+        first = await begin(phone, sid, "hello from the phone")
+        assert (await end_of(phone, first["turn_id"]))["type"] == "complete"
+        spawn = ToolUse("multi_agent_v1/spawn_agent", {"message": "count"})
+        own: list[Reply] = [Answer.of("I start one. ", spawn), Answer.of("It runs.")]
+        own += [Answer.of(shell("touch one.txt")), Answer.of("Made.")]
+
+        def reply(seen: SeenResponse) -> Reply:
+            if seen.thread not in threads:
+                threads.append(seen.thread)
+            if seen.thread == threads[0]:
+                return own.pop(0) if len(own) > 1 else own[0]
+            return Answer.of(Text.of(gate, "counted"))
+
+        async with open_desk(agents, sid, "1 user messages; last: hello from the phone") as tui:
+            agents.codex.fallback = reply
+            ours = await begin(phone, sid, "go")
+            await phone.wait_for(
+                lambda frame: "It runs." in phone.text(sid, ours["turn_id"]), limit_s=START_S
+            )
+            start, seen = len(phone.frames), tui.place
+            await tui.say("make one")
+            asked = await phone.wait_for("permission_requested", start=start, limit_s=START_S)
+            assert asked["turn_id"] == ours["turn_id"]
+            assert "touch one.txt" in asked["input"]["command"]
+            await tui.wait(*DIALOG, since=seen)
+            await phone.say("decide", session_id=sid, request_id=asked["request_id"], decision="allow")
+            await tui.wait("Made.", since=seen)
+            assert (agents.workspace / "one.txt").exists()
+            gate.set()
+            assert (await end_of(phone, ours["turn_id"]))["type"] == "complete"
+            said = await phone.wait_for("user_message", content="make one", start=start, limit_s=START_S)
+            assert (await end_of(phone, said["turn_id"]))["type"] == "complete"
+            assert "Made." in phone.text(sid, said["turn_id"])
+        asked_for = [one for one in phone.frames if one["type"] == "permission_requested"]
+        assert len(asked_for) == 1
 
 
 ROUNDS = int(os.environ.get("BUILDEROS_TEST_ANSWERS", "4"))

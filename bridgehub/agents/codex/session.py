@@ -231,9 +231,12 @@ class CodexSession:
         while batch is not None:
             for message in joined(batch):
                 if isinstance(message, ServerRequest):
-                    if self._is_later(turn, message):
-                        self.between.elsewhere.keep(message)
-                    elif not self.between.elsewhere.is_foreign(message):
+                    others = self.between.elsewhere
+                    if (
+                        others.keep(message)
+                        if self._is_later(turn, message)
+                        else not others.is_foreign(message)
+                    ):
                         turn.asks[message.request_id] = scope = trio.CancelScope()
                         nursery.start_soon(self._ask, turn, message, scope)
                 elif isinstance(message, Notification):
@@ -277,6 +280,7 @@ class CodexSession:
             scope = turn.asks.pop(told.params.value("requestId"), None)
             if scope is not None:
                 scope.cancel(reason="Codex does not wait for the answer any more")
+                self.between.elsewhere.drop(told.params.value("requestId"))
             elif turn.over is not None:
                 self.between.elsewhere.keep(told)
         elif self.commands.background.hear(told):
@@ -342,7 +346,9 @@ class CodexSession:
         with scope, suppress(ProgramExited, BadOutput):  # noqa: ASYNC912 - each way waits
             agent = self._agents.of_thread(request.params.text("threadId"))
             translator = turn.translator if agent is None else agent.translator
-            question = question_of(request, translator.running_tools())
+            is_later = self.between.elsewhere.holds(request)
+            tools = self.between.elsewhere.tools() if is_later else translator.running_tools()
+            question = question_of(request, tools)
             if question is None:
                 await self.program.refuse(request, "not supported")
                 return
@@ -354,11 +360,16 @@ class CodexSession:
                 task_id=None if agent is None else agent.codex_id,
                 words=question.words,
             )
+            if is_later and decided.decision == "cancelled":
+                return  # our turn is stopped, not that one: it asks again
+            self.between.elsewhere.drop(request.request_id)
             translator.allowed(question.item_id, trio.current_time())
             if decided.decision == "deny" and decided.note:
                 at = (self.thread_id, turn.codex_id) if agent is None else (agent.thread_id, agent.codex_id)
+                if is_later:
+                    at = (request.params.text("threadId"), request.params.text("turnId"))
                 await self._steer_note(turn, decided.note, at)
-            if agent is None and question.item_id:
+            if agent is None and question.item_id and not is_later:
                 turn.answered[question.item_id] = decided.decision in ("allow", "allow_session")
             # Half an answer would be nonsense to the program, and the end of it for all who share it.
             with trio.move_on_after(ANSWER_S, shield=True):

@@ -1,7 +1,7 @@
 """What other clients do on the program that a session's thread runs on: a terminal that joined it. No I/O.
 
 A turn that a terminal begins comes between two turns of ours. It is kept here from its first message on, until the hub
-makes it a turn of the session.
+makes it a turn of the session. What it asks meanwhile is asked in our turn, which may wait long for its agents.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from bridgehub.agents.base import BeganAtDesk
+from bridgehub.agents.codex.translate.items import CodexToolCall, tool_of
 from bridgehub.agents.json_rpc.messages import Fields, Message, Notification, Reply, ServerRequest
 from bridgehub.agents.text import clean_text
 from bridgehub.desk.records import DESK
@@ -119,6 +120,25 @@ class Elsewhere:
         """Return what was kept, and forget it."""
         kept, self.kept = tuple(self.kept), deque()
         return kept
+
+    def holds(self, request: ServerRequest) -> bool:
+        """Return whether a question was kept: it is of a turn that waits for ours to end."""
+        return any(one is request for one in self.kept)
+
+    def drop(self, request_id: object) -> None:
+        """Forget a question that was kept and is answered."""
+        is_it = [isinstance(one, ServerRequest) and one.request_id == request_id for one in self.kept]
+        if True in is_it:
+            del self.kept[is_it.index(True)]
+
+    def tools(self) -> tuple[CodexToolCall, ...]:
+        """Return the tool calls that began in what was kept, oldest first."""
+        began = (
+            one.params.inner("item")
+            for one in self.kept
+            if isinstance(one, Notification) and one.method == "item/started"
+        )
+        return tuple(tool for item in began if (tool := tool_of(item)) is not None)
 
     async def wait(self) -> None:
         """Wait until something comes. Look first, without a wait between."""

@@ -26,6 +26,16 @@ from tests.standin.openai_rig import CodexSink, deciding
 
 OURS, THEIRS = "turn-ours", "turn-theirs"
 
+SPAWNED: dict[str, Any] = {
+    "type": "collabAgentToolCall",
+    "id": "c",
+    "tool": "spawnAgent",
+    "status": "completed",
+    "prompt": "count",
+    "receiverThreadIds": ["child"],
+}
+"""Ours starts an agent and waits for it."""
+
 
 @asynccontextmanager
 async def running(session: CodexSession) -> AsyncIterator[trio.Nursery]:
@@ -116,8 +126,6 @@ async def test_a_turn_waits_while_ours_waits_for_its_agents() -> None:
     session = wire.session()
     sink, theirs = deciding("allow"), deciding("allow")
     ends: list[TurnEnd] = []
-    spawned = {"type": "collabAgentToolCall", "id": "c", "tool": "spawnAgent", "status": "completed"}
-    spawned |= {"prompt": "count", "receiverThreadIds": ["child"]}  # type: ignore[dict-item]
     async with running(session) as nursery:
 
         @nursery.start_soon
@@ -126,19 +134,66 @@ async def test_a_turn_waits_while_ours_waits_for_its_agents() -> None:
 
         await wait_all_tasks_blocked()
         wire.says(started(OURS), said(OURS, "hello", wire.prompt_id()))
-        wire.says(told("item/completed", turnId=OURS, item=spawned))
+        wire.says(told("item/completed", turnId=OURS, item=SPAWNED))
         wire.says(started("child-turn", "child", OURS), completed(OURS))
         wire.says(started(THEIRS), said(THEIRS, "from the desk", "their-id"), asks(90, THEIRS, "ls"))
         wire.says(asks(91, THEIRS, "cat"), told("serverRequest/resolved", requestId=91))
         await wait_all_tasks_blocked()
         assert ends == []
-        assert sink.asked == []
+        assert "ls" in {one.tool_input["command"] for one in sink.asked}, "ours may wait long"
         wire.says(completed("child-turn", "child"))
         await wait_all_tasks_blocked()
         assert [type(one) for one in ends] == [TurnDone]
         assert session.between.elsewhere.begun() == BeganAtDesk(f"desk-{THEIRS}", "from the desk")
         nursery.start_soon(followed, session, theirs)
         await wait_all_tasks_blocked()
-        assert "ls" in {one.tool_input["command"] for one in theirs.asked}
+        assert theirs.asked == []
         answered = [one["id"] for one in wire.sent if "result" in one]
         assert answered == [90], "the other question was answered at the desk"
+
+
+async def test_a_question_that_ours_did_not_settle_comes_again() -> None:
+    """Ours is stopped, or ends before anybody answers. The files of a change are shown both times."""
+    wire = Scripted([OURS])
+    session = wire.session()
+    sink, theirs = deciding("cancelled"), deciding("deny", note="not that one")
+    change = {"path": "/a.txt", "kind": {"type": "add"}, "diff": "new"}
+    edit = {"type": "fileChange", "id": "call-90", "changes": [change], "status": "inProgress"}
+    asked = asks(90, THEIRS, "")
+    asked["method"] = "item/fileChange/requestApproval"
+    async with running(session) as nursery:
+        nursery.start_soon(session.run_turn, "ours", [{"type": "text", "text": "hello"}], sink)
+        await wait_all_tasks_blocked()
+        wire.says(started(OURS), said(OURS, "hello", wire.prompt_id()))
+        wire.says(told("item/completed", turnId=OURS, item=SPAWNED))
+        wire.says(started("child-turn", "child", OURS), completed(OURS))
+        wire.says(started(THEIRS), said(THEIRS, "from the desk", "their-id"))
+        wire.says(told("item/started", turnId=THEIRS, item=edit), asked)
+        await wait_all_tasks_blocked()
+        assert [one.tool_input["changes"][0]["path"] for one in sink.asked] == ["/a.txt"]
+        assert [one for one in wire.sent if "result" in one] == []
+        wire.says(completed("child-turn", "child"))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(followed, session, theirs)
+        await wait_all_tasks_blocked()
+        assert [one.tool_input["changes"][0]["path"] for one in theirs.asked] == ["/a.txt"]
+        (answer,) = [one for one in wire.sent if "result" in one]
+        assert (answer["id"], answer["result"]) == (90, {"decision": "decline"})
+
+
+async def test_a_no_with_a_reason_goes_to_the_turn_that_asked() -> None:
+    wire = Scripted([OURS])
+    session = wire.session()
+    sink = deciding("deny", note="not that one")
+    async with running(session) as nursery:
+        nursery.start_soon(session.run_turn, "ours", [{"type": "text", "text": "hello"}], sink)
+        await wait_all_tasks_blocked()
+        wire.says(started(OURS), said(OURS, "hello", wire.prompt_id()))
+        wire.says(told("item/completed", turnId=OURS, item=SPAWNED))
+        wire.says(started("child-turn", "child", OURS), completed(OURS))
+        wire.says(started(THEIRS), said(THEIRS, "from the desk", "their-id"), asks(90, THEIRS, "ls"))
+        await wait_all_tasks_blocked()
+        (steered,) = [one["params"] for one in wire.sent if one.get("method") == "turn/steer"]
+        assert steered["expectedTurnId"] == THEIRS
+        assert "not that one" in steered["input"][0]["text"]
+        nursery.cancel_scope.cancel(reason="the test is over")
