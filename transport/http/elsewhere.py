@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import attrs
 import trio
@@ -23,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from actors.errors import ActorError, NodeCallRefused, UnknownNode
 from storage.errors import StorageError
 from transport.access.auth import authorize
+from transport.access.signed_urls import UPLOADS_PATH
 from transport.http.requests import MAX_JSON_BYTES, check_length
 from transport.http.responses import HttpError
 from transport.http.routes.files import has_blob
@@ -52,7 +54,13 @@ Route = Callable[[Request, Any], Awaitable[Response]]
 
 @attrs.frozen
 class _Asked:
-    """A request that another machine sent on. `device`: None for a signed address; `body`: in base64."""
+    """A request that another machine sent on.
+
+    Attributes:
+        path: as the device named it, which is what a signature is for.
+        device: its id; None for a signed address.
+        body: in base64.
+    """
 
     action: str
     method: str
@@ -209,7 +217,7 @@ class HomeRoutes:
         fields = {
             "action": action,
             "method": request.method,
-            "path": request.scope["path"],
+            "path": unquote(request.scope["raw_path"].decode("latin-1")),
             "params": dict(request.path_params),
             "query": request.scope["query_string"].decode("latin-1"),
             "headers": [
@@ -273,7 +281,7 @@ class HomeRoutes:
     async def _judge(self, asked: _Asked) -> Device | None:
         """Return the device that asks. Raises HttpError if it may not."""
         if asked.device is None:
-            if not self.services.uploads.links.opens(asked.path, asked.query):
+            if not self._is_signed(asked):
                 raise HttpError(401, "unauthorized", "A valid key is needed.")
             return None
         device = await self.nodes.find_device(asked.device)
@@ -282,6 +290,17 @@ class HomeRoutes:
         if not authorize(device.scope, asked.action):
             raise HttpError(403, "forbidden", "This key may not do that.")
         return device
+
+    def _is_signed(self, asked: _Asked) -> bool:
+        """Return whether the address opens just this file."""
+        method, template = asked.action.split(" ")
+        wanted = template.format_map(asked.params)
+        return (
+            method == "GET"
+            and wanted.startswith(UPLOADS_PATH)
+            and self.deps.aliases.path(asked.path) == wanted
+            and self.services.uploads.links.opens(asked.path, asked.query)
+        )
 
     def _begin(self, question: NodeQuestion, start: Message) -> None:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
@@ -303,7 +322,23 @@ class _SentOn(Response):
         self._relay = partial(routes.relay, node, fields)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._relay(send)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+            try:
+                await self._relay(send)
+            except Exception as error:
+                failure = error
+            nursery.cancel_scope.cancel(reason="answered")
+        if failure is not None:
+            raise failure
+
+
+async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
+    """End a call whose device is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel(reason="the device is gone")
 
 
 async def _body_of(request: Request) -> bytes:
