@@ -25,8 +25,9 @@ __all__ = ["MAX_FIELDS_BYTES", "MAX_OPEN", "WINDOW", "NodeAnswer", "NodeCalls"]
 AGAIN_S: Final = 3.0
 """A call without an answer is posted again after so long, since a crash of the database loses mail."""
 
-ANSWER_S: Final = 60.0
-"""How long an answer may take to begin: changes of a large folder, or the end of an agent's program."""
+ANSWER_S: Final = 120.0
+"""How long an answer may take to begin: changes of a large folder, or the end of an agent's program. One that is lost
+is noticed within `AGAIN_S`."""
 
 PART_S: Final = 30.0
 """How long each further part may take."""

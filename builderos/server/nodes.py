@@ -22,9 +22,11 @@ from actors.nodes.replicas import Replicas
 from actors.nodes.router import Router
 from actors.supervisor import Supervisor
 from builderos.ids import new_id
+from storage.errors import StorageError
 from storage.open_tables import Store
 from storage.postgres.nodes.office import PostOffice
 from storage.postgres.nodes.store import NodeStore
+from storage.postgres.nodes.uploads import NodeUploads
 from storage.tables.devices import DeviceRow
 from transport.push.attention import Attention
 from transport.push.notifier import Notifier
@@ -85,6 +87,14 @@ class ServerNodes:
     def _nodes_changed(self) -> None:
         self.router.nodes_changed()
         self._to_share.set()
+
+    async def leave_files(self, session_id: str) -> None:
+        """Remove the copies of files that only a session needed here which has moved away."""
+        assert isinstance(self.store.uploads, NodeUploads)
+        try:
+            await self.store.uploads.leave(session_id)
+        except StorageError as error:
+            log.info("session %s: its files are left here until the next start: %s", session_id, error)
 
     async def share_attention(self, attention: Attention) -> None:
         """Let the node that notifies know who looks at what at this one, and pages here what it shows, until
@@ -180,7 +190,13 @@ async def open_nodes(opened: NodeStore, supervisor: Supervisor) -> AsyncIterator
             find_device,
             opened.journal.counts,
         )
-        moving = Moving(supervisor, machines, opened.journal, router.moved)
+
+        def moved(session_id: str, home: str) -> None:
+            router.moved(session_id, home)
+            if home != machines.own:
+                nursery.start_soon(made.leave_files, session_id)
+
+        moving = Moving(supervisor, machines, opened.journal, moved)
         router.look_after_moved = supervisor.on_fenced = moving.look_after_moved
         made = ServerNodes(store, office, router, machines, moving, nursery)
         yield made

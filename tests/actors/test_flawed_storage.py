@@ -9,9 +9,10 @@ import trio
 from trio.testing import MockClock
 
 from actors.commands import Attach, Envelope, Interrupt, Send
+from actors.events.conversation import Attachment
 from actors.replies import Accepted, Rejected, Reply
 from actors.tail import SessionProblem, Tail
-from bridgehub.protocol.messages import InterruptTurn
+from bridgehub.protocol.messages import InterruptTurn, Prompt
 from storage.errors import StorageFull, StorageUnavailable
 from storage.records import Row, SessionRecord
 from tests.actors.core import author
@@ -186,3 +187,30 @@ async def test_a_kept_stop_is_answered_by_a_server_that_ends(autojump_clock: Moc
         await server.close(stop_hubs=False)
         (reply,) = replies
         assert isinstance(reply, Rejected)
+
+
+async def test_a_file_that_cannot_be_brought_is_handed_later(autojump_clock: MockClock) -> None:
+    """The agent gets the message with its file, once; until then devices hear why it waits."""
+    tries: list[str] = []
+
+    async def path_for(file: Attachment) -> str:
+        await trio.lowlevel.checkpoint()
+        tries.append(file.id)
+        if len(tries) < 4:
+            raise StorageFull("no space left")
+        return f"/uploads/{file.id}"
+
+    file = Attachment("f1", "a.png", "image/png", 3, "image", "/u")
+    async with open_harness() as harness:
+        harness.deps = attrs.evolve(harness.deps, path_for=path_for)
+        async with open_server(harness) as server:
+            ear = Gossip()
+            with server.listen("trip", ear) as ear.tail:
+                assert isinstance(await ask(server, Send("m1", "look", (file,))), Accepted)
+                await harness.until("complete")
+            assert set(ear.told) == {"storage", None}
+            assert server.statistics().crash_count == 0
+        prompts = [one for hub in harness.hubs.hubs.values() for one in hub.told if isinstance(one, Prompt)]
+        assert [one.content for one in prompts] == ["look"]
+        assert [one["path"] for one in prompts[0].attachments] == ["/uploads/f1"]
+        assert len(tries) == 4

@@ -103,9 +103,13 @@ class NodeUploads(UploadTable):
 
     async def remove_of(self, session_id: str) -> None:
         """Remove the files that only this session has, and those that no other session of this node needs here."""
+        await self.leave(session_id)
+        await super().remove_of(session_id)
+
+    async def leave(self, session_id: str) -> None:
+        """Remove the copies here that no other session of this node needs. Raises StorageUnavailable."""
         names = [name for (name,) in await self._readers.all(_NAMES_OF, (session_id,))]
         await self._remove_needless(names, session_id)
-        await super().remove_of(session_id)
 
     async def sweep(self) -> None:
         """Clean up after a crash, and after sessions that moved to other nodes."""

@@ -241,3 +241,28 @@ async def test_a_fetch_that_is_broken_off_leaves_nothing(
         assert names(tmp_path / "b") == []
         assert await uploads.path_for(one.name) is not None
         assert isinstance(await uploads.find(one.name), Upload)
+
+
+async def test_a_file_goes_along_with_a_session_that_moves(url: str) -> None:
+    with short_folder() as folder:
+        async with (
+            open_pair(url, arguments=("--workspace", str(folder))) as nodes,
+            open_http(nodes.a) as at_a,
+            nodes.b.device() as there,
+        ):
+            told = await bring(at_a, "a.png", DATA)
+            files = [{"url": told["url"]}]
+            async with nodes.a.device() as here:
+                await here.attach("trip", agent="echo")
+                await here.send("trip", "look", attachments=files)
+                await here.wait_for("complete", start=0)
+            assert (on_disk(nodes.a.data), on_disk(nodes.b.data)) == ([DATA], [])
+            assert (await at_a.post("/api/sessions/trip/move", json={"node": "b"})).status_code == 200
+            with trio.fail_after(10):
+                while await trio.to_thread.run_sync(on_disk, nodes.a.data):
+                    pass
+            await there.attach("trip")
+            await there.send("trip", "look again", attachments=files)
+            await there.wait_for("complete", start=len(there.frames) - 1)
+            assert on_disk(nodes.b.data) == [DATA]
+            assert (await at_a.get(told["path"])).content == DATA
