@@ -202,11 +202,13 @@ class Moving:
             step = Step(state, deps.clock(), deps.new_id)
             leave_machine(step, home=self.machines.own, to=to, by=by, is_away=False)
             move = Move(session_id, self.machines.own, grant.owner_epoch, grant.seq, to, False)
+            unknown: OutcomeUnknown | None = None
             try:
                 await self._commit(move, step)
-            except OutcomeUnknown:
-                if (await self._record(session_id)).owner != to:
-                    raise
+            except OutcomeUnknown as error:
+                unknown = error
+            if unknown is not None and (await self._record(session_id)).owner != to:
+                raise unknown
             hold.is_gone = True
 
     def look_after_moved(self) -> None:

@@ -112,12 +112,15 @@ class Router:
         home = await self.home_of(session_id)
         try:
             await self._submit(home, session_id, envelope)
-        except SessionMissing:
-            self._homes.pop(session_id, None)  # it was moved, or made again at another home
-            moved_to = await self.home_of(session_id)
-            if moved_to == home:
-                raise
-            await self._submit(moved_to, session_id, envelope)
+        except SessionMissing as error:
+            missing = error
+        else:
+            return
+        self._homes.pop(session_id, None)  # it was moved, or made again at another home
+        moved_to = await self.home_of(session_id)
+        if moved_to == home:
+            raise missing
+        await self._submit(moved_to, session_id, envelope)
 
     async def _submit(self, home: str, session_id: str, envelope: Envelope) -> None:
         if home == self.post.node:

@@ -24,6 +24,7 @@ from actors.supervisor import Supervisor
 from builderos.ids import new_id
 from storage.errors import StorageError
 from storage.open_tables import Store
+from storage.postgres.nodes.catalog import NodeCatalog
 from storage.postgres.nodes.office import PostOffice
 from storage.postgres.nodes.store import NodeStore
 from storage.postgres.nodes.uploads import NodeUploads
@@ -38,7 +39,8 @@ NOTIFIER_S: Final = 5.0
 
 LOOKS: Final = "looks"
 ALERT: Final = "alert"
-"""The kinds of two notes."""
+REMOVED: Final = "removed"
+"""Kinds of notes."""
 
 SHARED_S: Final = 0.5
 """The least time between two notes about who looks at what."""
@@ -80,6 +82,14 @@ class ServerNodes:
         """
         office, router = self.office, self.router
         office.on_mail, office.on_nodes, office.on_keys = router.take, self._nodes_changed, self.refresh_keys
+        catalog, uploads, notes = self.store.catalog, self.store.uploads, router.notes
+        assert isinstance(catalog, NodeCatalog)
+        assert isinstance(uploads, NodeUploads)
+        catalog.on_removed = lambda session_id: notes.let_know(REMOVED, {"session": session_id})
+        notes.hear(
+            REMOVED,
+            lambda _, fields: self.nursery.start_soon(_forget_gone, uploads, str(fields["session"])),
+        )
         await self.nursery.start(office.run, name="nodes")
         self.nursery.start_soon(router.run, name="sessions of other nodes")
         self.nursery.start_soon(self.moving.run, name="sessions that moved away")
@@ -145,6 +155,13 @@ class ServerNodes:
 def _alert_of(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of an `alert` frame that another node sent."""
     return {name: str(fields[name]) for name in ALERT_FIELDS if name in fields}
+
+
+async def _forget_gone(uploads: NodeUploads, session_id: str) -> None:
+    try:
+        await uploads.forget_gone(session_id)
+    except StorageError as error:
+        log.warning("session %s: it was removed, and its blobs here are left: %s", session_id, error)
 
 
 async def _look_again(notifier: Notifier) -> None:

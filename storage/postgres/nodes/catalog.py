@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 
@@ -49,8 +49,15 @@ RETURNING owner_epoch
 """
 
 
+@attrs.define(eq=False)
 class NodeCatalog(SqliteCatalog):
-    """Lists the sessions of all nodes. What it recovers and cleans up is this node's. It counts in the database."""
+    """Lists the sessions of all nodes. What it recovers and cleans up is this node's. It counts in the database.
+
+    Attributes:
+        on_removed: called after a session was removed here. Must not block.
+    """
+
+    on_removed: Callable[[str], None] = attrs.field(default=lambda _: None, init=False)
 
     note_removal: ClassVar[str] = (
         "INSERT INTO removal (session_id, owner) SELECT session_id, owner FROM session WHERE session_id = ?"
@@ -58,6 +65,11 @@ class NodeCatalog(SqliteCatalog):
 
     async def load(self) -> None:
         """Do nothing: another node may add a session at any time."""
+
+    async def remove(self, session_id: str) -> None:
+        """Remove a session forever, and say so."""
+        await super().remove(session_id)
+        self.on_removed(session_id)
 
     async def unfinished(self) -> Sequence[str]:
         """Return the sessions of this node that need recovery."""

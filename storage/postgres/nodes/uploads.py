@@ -42,6 +42,7 @@ SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM chunk WHERE name = va
   AND NOT EXISTS (SELECT 1 FROM upload_use JOIN session USING (session_id)
                   WHERE name = value AND owner = ? AND session_id <> ?)
 """
+_SESSION: Final = "SELECT 1 FROM session WHERE session_id = ?"
 _NAMES_OF: Final = "SELECT name FROM upload_use WHERE session_id = ?"
 
 
@@ -115,6 +116,12 @@ class NodeUploads(UploadTable):
         """Clean up after a crash, and after sessions that moved to other nodes."""
         await super().sweep()
         await self._remove_needless(await trio.to_thread.run_sync(self._names), "")
+
+    async def forget_gone(self, session_id: str) -> None:
+        """Remove the blobs here of a session that another node removed: it was here before it moved. Nothing is removed
+        of a session that is there, and nothing unasked: the folder may have sessions of another database."""
+        if not await self._readers.all(_SESSION, (session_id,)):
+            await trio.to_thread.run_sync(self._remove_files, (), session_id)
 
     async def _remove_needless(self, names: Sequence[str], session_id: str) -> None:
         """Remove those files here that the database has, and no session of this node needs except one."""

@@ -122,7 +122,13 @@ async def test_an_idle_session_moves_and_continues(url: str) -> None:
         third = await here.ask("trip", "three")
         await here.wait_for("checkpoint", start=0, position="after", of_turn=third["turn_id"])
         assert (await at.at_b.get(changes, params={"turn": third["turn_id"]})).status_code == 200
-        assert at.moves() == [("trip", "b"), ("trip", "a")]
+        assert (await at.at_a.post(MOVE, json={"node": "b"})).status_code == 200
+        assert at.moves() == [("trip", "b"), ("trip", "a"), ("trip", "b")]
+        assert kept.exists()
+        assert (await at.at_b.delete("/api/sessions/trip")).status_code == 200
+        with trio.fail_after(10):  # noqa: ASYNC912 - waits, or has nothing to wait for
+            while kept.exists():
+                await trio.lowlevel.checkpoint()
 
 
 async def test_what_cannot_be_moved_stays(url: str) -> None:
@@ -259,7 +265,7 @@ async def test_a_home_that_is_killed_while_it_lets_go(url: str) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(move)
-            with trio.fail_after(20):
+            with trio.fail_after(20):  # noqa: ASYNC912 - waits, or has nothing to wait for
                 while any(hub.is_running() for hub in hubs_of(at.nodes.a.data).values()):
                     await trio.lowlevel.checkpoint()
             await at.nodes.a.kill9()

@@ -37,7 +37,7 @@ def cards(nodes: Pair, kind: str) -> list[Json]:
 
 async def until(is_so: Callable[[], bool]) -> None:
     """Wait until something is so. A card waits some seconds before it is sent."""
-    with trio.fail_after(40):
+    with trio.fail_after(40):  # noqa: ASYNC912 - waits, or has nothing to wait for
         while not is_so():  # noqa: ASYNC110 - other processes write
             await trio.sleep(0.05)
 
