@@ -78,6 +78,13 @@ class Cursor:
         # Not past the tail's head: what is committed but not published yet may not be seen before its answer.
         before = tail.head_seq + 1
         rows = await self.journal.read(tail.session_id, self.position, PAGE_ROWS, before=before)
+        if not rows and self.position < tail.head_seq:
+            # The end of a tail that follows another node may be inside a row by now: pieces were folded since.
+            rows = [
+                row
+                for row in await self.journal.read(tail.session_id, self.position, 1)
+                if row.first_seq < before
+            ]
         return EventBatch(tail.session_id, tail.epoch, tuple(join_pieces(map(decode_row, rows))))
 
     def _paced(self, whole: EventBatch, now: float) -> EventBatch:

@@ -15,7 +15,7 @@ from actors.events.permissions import PermissionRequested
 from actors.events.session import Settings
 from actors.events.work import ToolStarted
 from actors.tail import Tail
-from storage.records import Grant, NewSession
+from storage.records import Fold, Grant, NewSession
 from tests.fakes.memory_store import MemoryStore
 
 
@@ -73,6 +73,20 @@ async def test_what_is_committed_but_not_published_is_not_seen(autojump_clock: M
     cursor = Cursor(shelf.tail, shelf.store, 0)
     assert (await cursor.take(0)).items[-1].seq == 1
     assert (await cursor.take(0)).items == ()
+
+
+async def test_a_head_inside_a_row_is_passed_with_the_row(autojump_clock: MockClock) -> None:
+    """The tail follows another node, and pieces behind its head were folded with those before it."""
+    shelf = await Shelf().open()
+    await shelf.add(TOOL, *(piece(n) for n in range(4)), END, publish=False)
+    whole = encode_entry(Committed(5, 2, 0, "t", None, Message("xxxx", "b", 0)))
+    await shelf.store.append(shelf.grant, 6, [], fold=[Fold(2, 5, whole)], durable=True)
+    cursor = Cursor(shelf.tail, shelf.store, 0)
+    for head, seen in ((3, ["tool_started"]), (3, ["message"]), (3, []), (6, ["complete"])):
+        shelf.tail.reset(1, head)
+        assert await kinds(cursor, 0) == seen
+    await shelf.add(TOOL, publish=False)
+    assert await kinds(cursor, 0) == [], "what is not published is not seen"
 
 
 async def test_pace_holds_pieces_and_what_is_behind_them(autojump_clock: MockClock) -> None:
