@@ -159,6 +159,44 @@ class HomeCalls:
             one.taken = TakenMail(key, "away" if isinstance(command, Attach) else "unknown")
         one.heard.set()
 
+    async def answered(self, session_id: str, envelope: Envelope) -> bool:
+        """Answer a message that the journal has, from an earlier attempt; return whether it did. Raises StorageError."""
+        command = envelope.command
+        if not isinstance(command, Send):
+            await trio.lowlevel.checkpoint()
+            return False
+        found = (await self.journal.find_commands(session_id, [command.message_id])).get(command.message_id)
+        if found is not None:
+            envelope.reply(_found(command.message_id, found.seq))
+        return found is not None
+
+    def waits(self, session_id: str) -> bool:
+        """Return whether a message of this session has no answer yet."""
+        return bool(self._waiting(session_id))
+
+    def _waiting(self, session_id: str) -> list[tuple[str, _Pending, str]]:
+        return [
+            (key, one, one.envelope.command.message_id)
+            for key, one in self._pending.items()
+            if one.session_id == session_id and isinstance(one.envelope.command, Send)
+        ]
+
+    async def settle(self, session_id: str, after: int, head: int) -> None:
+        """Answer the messages that are in the journal behind `after` and up to `head`: their events are shown next.
+
+        The reply of their home came before its word of the events, unless it was lost. Raises StorageError.
+        """
+        waiting = self._waiting(session_id)
+        if not waiting:
+            return
+        found = await self.journal.find_commands(session_id, [message_id for _, _, message_id in waiting])
+        for key, one, message_id in waiting:
+            record = found.get(message_id)
+            if record is not None and after < record.seq <= head and self._pending.pop(key, None) is not None:
+                one.taken = one.taken or TakenMail(key)
+                one.heard.set()
+                one.envelope.reply(_found(message_id, record.seq))
+
     async def _look_up(self, key: str, one: _Pending) -> None:
         """Answer a message whose reply does not come: what the journal has is true."""
         command = one.envelope.command
@@ -175,10 +213,15 @@ class HomeCalls:
         one.is_looked_up = False
         if found is not None:
             del self._pending[key]
-            one.envelope.reply(Accepted(command.message_id, found.seq, duplicate=False))
+            one.envelope.reply(_found(command.message_id, found.seq))
         elif has_ended(self.post, one.home, one.incarnation) or trio.current_time() - one.since > REPLY_S:
             del self._pending[key]
             _refuse_unknown(one)
+
+
+def _found(message_id: str, seq: int) -> Accepted:
+    """Return the answer to a message that is in the journal. Nobody knows whether it was there before it was sent."""
+    return Accepted(message_id, seq, duplicate=True)
 
 
 def _refuse_unknown(one: _Pending) -> None:

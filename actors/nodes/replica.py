@@ -7,7 +7,8 @@ So nothing is lost with a lost mail, and an answer still comes before its events
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -27,7 +28,14 @@ PAGE_ROWS: Final = 256
 
 RETRY_S: Final = 0.3
 
+SURE_S: Final = 5.0
+"""How long ago a head may have been read from the database that this tail has reached; else nobody vouches for it."""
+
 _log = logging.getLogger("builderos.actors")
+
+
+async def _nothing(_: int, __: int) -> None:
+    pass
 
 
 @attrs.define(eq=False)
@@ -38,16 +46,18 @@ class ReplicaTail(Tail):
         others: the devices at other nodes, as the home said last.
         moved: called when a listener came or went. Must not block.
         is_heard: whether this node hears the others.
+        sure_at: when a head was read that this tail has reached, by Trio's clock.
     """
 
     others: tuple[AttachedDevice, ...] = ()
     moved: Callable[[], None] = lambda: None
     is_heard: Callable[[], bool] = lambda: True
+    sure_at: float = -math.inf
 
     @property
     def is_current(self) -> bool:
         """Whether the head is known to be the session's."""
-        return self.is_heard()
+        return self.is_heard() and trio.current_time() - self.sure_at <= SURE_S
 
     @property
     def devices(self) -> tuple[AttachedDevice, ...]:
@@ -76,20 +86,24 @@ class Replica:
 
     Attributes:
         home: the session's node.
+        settle: called before the tail moves from one head to another: answers messages whose events come then.
     """
 
     session_id: str
     home: str
     journal: Journal
     tail: ReplicaTail
+    settle: Callable[[int, int], Awaitable[None]] = _nothing
     _target: tuple[int, int] = (0, 0)
     _polled: tuple[int, int] | None = None
+    _polled_at: float = -math.inf
     _problem: SessionProblem | None = None
     _wake: trio.Event = attrs.field(factory=trio.Event)
 
     def begin(self, epoch: int, head_seq: int) -> None:
         """Be at least where the home's answer to an attach is, at once. An earlier epoch is a new session of this id."""
         tail = self.tail
+        tail.sure_at = trio.current_time()
         if tail.epoch != epoch or tail.head_seq < head_seq:
             self._target = (epoch, head_seq)
             tail.reset(epoch, head_seq)
@@ -103,17 +117,21 @@ class Replica:
             self.tail.post_nowait(news)
         self._want(mail.epoch, mail.head_seq)
 
-    def polled(self, found: tuple[int, int] | None) -> None:
+    def polled(self, found: tuple[int, int] | None, at: float) -> None:
         """Take what the database has. It counts at the next time: until then the home's own mail is faster.
 
-        None: the session is gone.
+        Args:
+            found: None if the session is gone.
+            at: when the question was asked, by Trio's clock.
         """
         if found is None:
             self.tail.reset(self.tail.epoch + 1, 0)
             self._target = (self.tail.epoch, 0)
         elif self._polled is not None:
             self._want(*self._polled)
-        self._polled = found
+            if (self.tail.epoch, self.tail.head_seq) >= self._polled:
+                self.tail.sure_at = self._polled_at
+        self._polled, self._polled_at = found, at
 
     def show(self, problem: SessionProblem | None) -> None:
         """Tell the devices of a problem that this node found, or that it is over; once."""
@@ -134,7 +152,9 @@ class Replica:
             self._wake = trio.Event()
             try:
                 while (self.tail.epoch, self.tail.head_seq) < self._target:
-                    await self._read(*self._target)
+                    epoch, head_seq = self._target
+                    await self.settle(self.tail.head_seq, head_seq)
+                    await self._read(epoch, head_seq)
             except SessionMissing:
                 continue
             except StorageError as error:

@@ -7,7 +7,7 @@ delays an event by a second or two.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -49,11 +49,16 @@ class _Followed:
     unused_at: float | None
 
 
+async def _nothing(_: str, __: int, ___: int) -> None:
+    pass
+
+
 @attrs.define(eq=False)
 class Replicas:
     """All replicas. `run` works in the background.
 
     Attributes:
+        settle: see `HomeCalls.settle`; called before a session's tail moves from one head to another.
         found_at: called with a session and its home, if that is another one than its replica follows.
     """
 
@@ -61,6 +66,7 @@ class Replicas:
     journal: Journal
     heads: Heads
     nursery: trio.Nursery
+    settle: Callable[[str, int, int], Awaitable[None]] = _nothing
     found_at: Callable[[str, str], None] = attrs.field(default=lambda _, __: None, init=False)
     _followed: dict[str, _Followed] = attrs.field(factory=dict, init=False)
     _looks: int = attrs.field(default=0, init=False)
@@ -73,7 +79,8 @@ class Replicas:
             tail = ReplicaTail(
                 session_id, 0, 0, moved=partial(self._moved, session_id), is_heard=self._is_heard
             )
-            replica = Replica(session_id, home, self.journal, tail)
+            settle = partial(self.settle, session_id)
+            replica = Replica(session_id, home, self.journal, tail, settle)
             followed = _Followed(replica, trio.CancelScope(), trio.current_time())
             self._followed[session_id] = followed
             self.nursery.start_soon(_run_in, followed.scope, replica)
@@ -152,6 +159,7 @@ class Replicas:
                 await self._poll(followed)
 
     async def _poll(self, session_ids: Sequence[str]) -> None:
+        at = trio.current_time()
         try:
             found = await self.heads.heads(session_ids)
         except StorageError as error:
@@ -165,7 +173,7 @@ class Replicas:
             if home != replica.home:
                 self.found_at(session_id, home)
             else:
-                replica.polled((head[0], head[1]) if head else None)
+                replica.polled((head[0], head[1]) if head else None, at)
 
     # ---- one of them ----
 

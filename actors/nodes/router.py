@@ -38,7 +38,7 @@ from actors.nodes.notes import NodeNotes
 from actors.nodes.ports import KEYS_S, Post
 from actors.nodes.replicas import LOOK_S, SILENT, Replicas
 from actors.ports import Catalog, Journal
-from actors.replies import Reply, SessionView
+from actors.replies import Rejected, Reply, SessionView
 from actors.session.loading import load_state
 from actors.session.mailbox import refuse
 from actors.session.snapshot import view
@@ -134,7 +134,7 @@ class Router:
         except MachineAway as away:
             if isinstance(envelope.command, Attach):
                 envelope.reply(view((await load_state(self.catalog, self.journal, session_id))[1]))
-            else:
+            elif not await self.calls.answered(session_id, envelope):
                 refuse([envelope], str(away), "machine_away")
 
     async def home_of(self, session_id: str) -> str:
@@ -255,9 +255,26 @@ class Router:
 
     def _begin(self, session_id: str, home: str, reply: Callable[[Reply], None], answer: Reply) -> None:
         """Pass on the answer to an attach; the replica is then where it is."""
-        if isinstance(answer, SessionView):
+        if not isinstance(answer, SessionView):
+            reply(answer)
+        elif self.calls.waits(session_id):
+            self.nursery.start_soon(self._begin_settled, session_id, home, reply, answer)
+        else:
             self.replicas.of(session_id, home).begin(answer.epoch, answer.head_seq)
-        reply(answer)
+            reply(answer)
+
+    async def _begin_settled(
+        self, session_id: str, home: str, reply: Callable[[Reply], None], found: SessionView
+    ) -> None:
+        """The same, once those messages are answered whose answer was lost and whose events are shown then."""
+        replica = self.replicas.of(session_id, home)
+        try:
+            await self.calls.settle(session_id, replica.tail.head_seq, found.head_seq)
+        except StorageError as error:
+            reply(Rejected("storage", str(error)))
+            return
+        replica.begin(found.epoch, found.head_seq)
+        reply(found)
 
     def tell_others(self, session_id: str, others: tuple[AttachedDevice, ...]) -> None:
         """Note which devices at other nodes are attached to a session, as its home said."""

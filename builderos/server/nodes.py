@@ -189,7 +189,7 @@ async def open_nodes(opened: NodeStore, supervisor: Supervisor) -> AsyncIterator
             answers,
             store.catalog,
             store.journal,
-            Replicas(office, store.journal, opened.journal, nursery),
+            Replicas(office, store.journal, opened.journal, nursery, calls.settle),
             nursery,
             NodeNotes(office),
         )

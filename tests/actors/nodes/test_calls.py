@@ -144,7 +144,7 @@ async def test_a_home_that_dies_before_it_confirms(
         await trio.testing.wait_all_tasks_blocked()
         [reply] = world.replies
         if (await world.store.head("trip")).seq:
-            assert reply == Accepted("m1", 1, duplicate=False)
+            assert reply == Accepted("m1", 1, duplicate=True)
         else:
             assert isinstance(reply, Rejected)
             assert (reply.code, reply.message_id) == ("storage", "m1")
@@ -167,6 +167,37 @@ async def test_a_home_that_starts_again_gets_a_message_again(autojump_clock: tri
             await world.submit(SEND)
         assert (world.session.taken, world.replies) == ([SEND], [Accepted("m1", 1, duplicate=False)])
         assert trio.current_time() - began < 1
+
+
+async def test_an_earlier_attempt_may_be_in_the_journal(autojump_clock: trio.testing.MockClock) -> None:
+    async with opened() as world:
+        await world.store.create(new_session("trip"))
+        sent = Envelope(SEND, AUTHOR, world.replies.append)
+        assert not await world.calls.answered("trip", sent)
+        await store(world, "m1")
+        assert await world.calls.answered("trip", sent)
+        assert world.replies == [Accepted("m1", 1, duplicate=True)]
+        assert not await world.calls.answered("trip", attrs.evolve(sent, command=Interrupt()))
+
+
+async def test_a_message_is_answered_before_its_events_are_shown(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Its reply was lost, and the word that the session is further on was not."""
+    async with opened() as world:
+        world.back.alter = lambda mail: 0 if isinstance(mail, ReplyMail) else 1
+        await world.store.create(new_session("trip"))
+        await world.submit(SEND)
+        await world.calls.settle("trip", 0, 1)
+        assert world.replies == [], "it is not in the journal"
+        await store(world, "m1")
+        await world.calls.settle("other", 0, 9)
+        await world.calls.settle("trip", 1, 9)
+        await world.calls.settle("trip", 0, 0)
+        assert world.replies == [], "only what is shown next must be answered first"
+        await world.calls.settle("trip", 0, 1)
+        await world.calls.settle("trip", 0, 1)
+        assert world.replies == [Accepted("m1", 1, duplicate=True)]
 
 
 async def store(world: World, message_id: str) -> None:
@@ -193,7 +224,7 @@ async def test_a_reply_that_is_lost_is_read_from_the_journal(
         world.calls.look()
         await trio.testing.wait_all_tasks_blocked()
         if stored:
-            assert world.replies == [Accepted("m1", 1, duplicate=False)]
+            assert world.replies == [Accepted("m1", 1, duplicate=True)]
         else:
             [refused] = world.replies
             assert isinstance(refused, Rejected)

@@ -15,7 +15,7 @@ from actors.events.committed import Committed
 from actors.events.conversation import Notice
 from actors.nodes.home import FOLLOW_S, SessionsAtHome
 from actors.nodes.mail import FollowingMail, FollowMail, NodeMail, TailMail
-from actors.nodes.replica import Replica, ReplicaTail
+from actors.nodes.replica import SURE_S, Replica, ReplicaTail
 from actors.tail import AttachedDevice, DraftChanged, Presence, SessionProblem
 from storage.records import Fold
 from tests.actors.nodes.rig import Line, OneSession
@@ -44,6 +44,9 @@ class World:
     @property
     def at(self) -> tuple[int, int]:
         return self.replica.tail.epoch, self.replica.tail.head_seq
+
+    def vouches(self) -> bool:
+        return self.replica.tail.is_current
 
     async def write(self, count: int) -> None:
         grant = await self.store.acquire("trip")
@@ -111,20 +114,20 @@ async def test_what_a_lost_mail_said_is_found_a_look_later() -> None:
     async with opened() as world:
         world.replica.begin(1, 0)
         await world.write(4)
-        world.replica.polled((1, 4))
+        world.replica.polled((1, 4), 0.0)
         await trio.testing.wait_all_tasks_blocked()
         assert world.at == (1, 0)
-        world.replica.polled((1, 4))
+        world.replica.polled((1, 4), 0.0)
         await trio.testing.wait_all_tasks_blocked()
         assert world.at == (1, 4)
-        world.replica.polled(None)
+        world.replica.polled(None, 0.0)
         assert world.at == (2, 0), "it is removed: whoever is attached must attach again"
 
 
 async def test_a_later_session_of_the_same_name_is_another_one() -> None:
     async with opened() as world:
         world.replica.begin(1, 0)
-        world.replica.polled(None)
+        world.replica.polled(None, 0.0)
         await world.write(2)
         world.replica.begin(1, 1)
         world.replica.take(TailMail("a", "trip", 1, 2))
@@ -190,4 +193,45 @@ async def test_the_home_lists_the_nodes_and_forgets_a_silent_one(
 @pytest.mark.parametrize("is_heard", [True, False])
 async def test_a_node_that_hears_nobody_vouches_for_no_head(is_heard: bool) -> None:
     await trio.lowlevel.checkpoint()
-    assert ReplicaTail("trip", 1, 5, is_heard=lambda: is_heard).is_current is is_heard
+    tail = ReplicaTail("trip", 1, 5, is_heard=lambda: is_heard, sure_at=trio.current_time())
+    assert tail.is_current is is_heard
+
+
+async def test_a_head_that_may_be_old_is_not_vouched_for(autojump_clock: trio.testing.MockClock) -> None:
+    """All mail of the home is lost, though this node hears the others."""
+    async with opened() as world:
+        replica = world.replica
+        assert not world.vouches(), "nobody said yet where the session is"
+        replica.begin(1, 0)
+        assert world.vouches()
+        await trio.sleep(SURE_S + 0.1)
+        assert not world.vouches()
+        replica.polled((1, 0), trio.current_time())
+        replica.polled((1, 3), trio.current_time())
+        assert world.vouches(), "a moment ago it was the newest"
+        await trio.sleep(SURE_S + 0.1)
+        replica.polled((1, 3), trio.current_time())
+        assert not world.vouches(), "it is behind"
+        await world.write(3)
+        await trio.testing.wait_all_tasks_blocked()
+        replica.polled((1, 3), trio.current_time())
+        assert (world.at, world.vouches()) == ((1, 3), True)
+
+
+async def test_an_answer_that_was_lost_comes_before_its_events() -> None:
+    """Before the tail moves on, what is waited for behind its head is settled."""
+    async with opened() as world:
+        asked: list[tuple[int, int]] = []
+
+        async def settle(after: int, head: int) -> None:
+            await trio.lowlevel.checkpoint()
+            assert after == world.replica.tail.head_seq
+            asked.append((after, head))
+
+        world.replica.settle = settle
+        world.replica.begin(1, 0)
+        await world.write(4)
+        for head in (2, 4):
+            world.replica.take(TailMail("a", "trip", 1, head))
+            await trio.testing.wait_all_tasks_blocked()
+        assert (asked, world.at) == ([(0, 2), (2, 4)], (1, 4))
