@@ -6,9 +6,10 @@ import argparse
 import sys
 import time
 from collections import Counter
+from functools import partial
 
 from tests.simulation.history import run_history
-from tests.simulation.plan import draw_plan
+from tests.simulation.plan import draw_nodes_plan, draw_plan
 
 
 def main() -> int:
@@ -16,10 +17,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
     parser.add_argument("--seeds", default="0:1000", help="from:to")
     parser.add_argument("--seed", type=int, help="one seed, with its trace")
+    parser.add_argument("--nodes", action="store_true", help="every plan has two nodes")
     parser.add_argument("--large", action="store_const", const=True, help="every plan is a large one")
     given = parser.parse_args()
+    draw = draw_nodes_plan if given.nodes else partial(draw_plan, large=given.large)
     if given.seed is not None:
-        outcome = run_history(draw_plan(given.seed, large=given.large), tracing=True)
+        outcome = run_history(draw(given.seed), tracing=True)
         print(outcome.trace)
         print(outcome.plan)
         print("\n".join(outcome.violations) or "all is well")
@@ -29,7 +32,7 @@ def main() -> int:
     struck: Counter[str] = Counter()
     ticks = 0
     for seed in range(first, last):
-        outcome = run_history(draw_plan(seed, large=given.large))
+        outcome = run_history(draw(seed))
         struck.update(outcome.struck)
         ticks += outcome.ticks
         if outcome.violations:

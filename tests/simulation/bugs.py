@@ -7,7 +7,7 @@ inside its block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -33,7 +33,7 @@ from actors.tail import EventBatch
 from storage.records import CommandRecord, SessionRecord
 from tests.simulation.store import StoreHandle
 
-__all__ = ["BUGS", "plant"]
+__all__ = ["BUGS", "Replaced", "plant"]
 
 Replaced = tuple[Any, str, Any]
 
@@ -272,8 +272,8 @@ BUGS: dict[str, Callable[[], Replaced]] = {
 
 
 @contextmanager
-def plant(name: str) -> Iterator[None]:
+def plant(name: str, bugs: Mapping[str, Callable[[], Replaced]] = BUGS) -> Iterator[None]:
     """Have the bug of that name in the product while inside the block."""
-    where, what, by = BUGS[name]()
+    where, what, by = bugs[name]()
     with patch.object(where, what, by):
         yield

@@ -27,7 +27,7 @@ RETRY_S = 0.7
 RETRIES_MOST = 2
 """How often a person has a message tried again whose outcome is unknown."""
 
-PASSING = frozenset({"storage", "shutting_down", "not_attached"})
+PASSING = frozenset({"storage", "shutting_down", "not_attached", "machine_away"})
 """Refusals after which the same message is sent again."""
 
 

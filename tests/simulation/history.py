@@ -14,6 +14,7 @@ import actors.session.loading
 import actors.tail
 from tests.simulation.chaos import Chaos
 from tests.simulation.checks import check_all, unrest
+from tests.simulation.nodes.world import NodesWorld
 from tests.simulation.plan import FaultKind, Plan
 from tests.simulation.scheduling import run_seeded
 from tests.simulation.world import World
@@ -70,7 +71,7 @@ async def _run(chaos: Chaos) -> None:
 
 
 async def _live(chaos: Chaos, hubs: trio.Nursery) -> None:
-    world = World(chaos, hubs)
+    world = _world_of(chaos, hubs)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(world.run_servers)
         for device in world.devices:
@@ -83,6 +84,10 @@ async def _live(chaos: Chaos, hubs: trio.Nursery) -> None:
         await _end(world)
         nursery.cancel_scope.cancel()
     hubs.cancel_scope.cancel()
+
+
+def _world_of(chaos: Chaos, hubs: trio.Nursery) -> World:
+    return World(chaos, hubs) if chaos.plan.knobs.nodes == 1 else NodesWorld(chaos, hubs)
 
 
 async def _settle(world: World) -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "Plan",
     "draw_act",
     "draw_fault",
+    "draw_nodes_plan",
     "draw_plan",
 ]
 
@@ -70,6 +71,7 @@ FaultKind = Literal[
     "vanish_device",
     "clock_jump",
     "power_cut",
+    "cut_node",
 ]
 
 
@@ -131,7 +133,11 @@ class DevicePlan:
 
 @attrs.frozen
 class Knobs:
-    """Speeds and bounds of one history: small ones bring out what large ones hide."""
+    """Speeds and bounds of one history: small ones bring out what large ones hide.
+
+    Attributes:
+        mail_lost: how likely a mail between nodes is lost.
+    """
 
     link_delay_s: float = 0.0
     device_delay_s: float = 0.0
@@ -146,6 +152,8 @@ class Knobs:
     steer_taken: bool = True
     gather_ms: int | None = None
     partial_writes: bool = False
+    nodes: int = 1
+    mail_lost: float = 0.04
 
 
 @attrs.frozen
@@ -184,6 +192,11 @@ _FAULTS: tuple[FaultKind, ...] = (
     *("storage_down", "storage_gone", "append_fails", "append_unknown_before", "append_unknown_after"),
     *("cut_device", "cut_device", "stall_device", "vanish_device", "clock_jump", "power_cut"),
 )
+_NODE_FAULTS: tuple[FaultKind, ...] = (
+    *("kill_server", "kill_server", "kill_server", "stop_server", "cut_node", "cut_node", "power_cut"),
+    *("kill_hub", "cut_link", "storage_down", "storage_gone", "append_fails", "append_unknown_before"),
+    *("append_unknown_after", "cut_device", "stall_device", "vanish_device"),
+)
 _MIDDLES: tuple[str, ...] = (
     *("say", "say", "say", "say", "think", "ask"),
     *("tool", "task", "background", "slow", "slow", "grant"),
@@ -204,6 +217,21 @@ def draw_plan(seed: int, *, large: bool | None = None) -> Plan:
     if large is None:
         large = seed % 10 == 0
     return with_one_clock(_draw_large(seed, draw) if large else _draw_small(seed, draw))
+
+
+def draw_nodes_plan(seed: int) -> Plan:
+    """Return the plan of a seed for two nodes: what goes wrong between them, and with one of them."""
+    draw = Random(f"nodes {seed}")
+    plan = _draw_large(seed, draw)
+    faults = tuple(
+        Fault(
+            draw.choice(_NODE_FAULTS),
+            at_s=draw.choice((0.05, 0.3, 0.7, 1.2, 2.0, 3.0)),
+            amount=draw.choice((0.1, 0.6, 2.0, 5.0)),
+        )
+        for _ in range(draw.choice((0, 1, 1, 2, 2, 3)))
+    )
+    return attrs.evolve(plan, faults=faults, knobs=attrs.evolve(plan.knobs, nodes=2))
 
 
 def _draw_small(seed: int, draw: Random) -> Plan:

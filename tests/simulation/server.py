@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import attrs
@@ -179,14 +181,23 @@ class SimServer:
             await self._serve(supervisor)
             await supervisor.close(stop_hubs=self.stop_hubs)
 
+    @asynccontextmanager
+    async def _front(self, supervisor: Supervisor) -> AsyncIterator[Any]:
+        """Open what connections speak to."""
+        yield supervisor
+
     async def _serve(self, supervisor: Supervisor) -> None:
+        async with self._front(supervisor) as front:
+            await self._serve_with(front)
+
+    async def _serve_with(self, front: Any) -> None:
         self._deps = Deps(
-            bus=supervisor,
-            live=supervisor,
+            bus=front,
+            live=front,
             catalog=self._journal,
             journal=self._journal,
             devices=self.devices,
-            watch=supervisor.watch,
+            watch=front.watch,
             clock=self.chaos.now_ms,
             aliases=Aliases(b"simulated"),
             attention=Attention(self.chaos.now_ms),

@@ -73,13 +73,13 @@ class SharedStore:
         if any(fault.kind == "power_cut" for fault in self.chaos.plan.faults):
             self._synced._sessions = {key: copy.copy(one) for key, one in self.memory._sessions.items()}
 
-    def cut_power(self) -> None:
-        """Lose what was not synced. Sessions at work get a new epoch: their past may have changed."""
+    def cut_power(self, *, epochs: bool = True) -> None:
+        """Lose what was not synced. Sessions at work get a new epoch, if `epochs`: their past may have changed."""
         self.memory._sessions.clear()
         self.memory._sessions.update({key: copy.copy(one) for key, one in self._synced._sessions.items()})
         for session in self.memory._sessions.values():
             summary = session.record.summary
-            if summary is not None and summary.unfinished:
+            if epochs and summary is not None and summary.unfinished:
                 session.record = attrs.evolve(session.record, epoch=session.record.epoch + 1)
         self.sync()
 

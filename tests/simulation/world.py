@@ -13,7 +13,7 @@ from tests.simulation.agent import AgentLog
 from tests.simulation.chaos import Chaos
 from tests.simulation.device import SimDevice
 from tests.simulation.hubs import Machine
-from tests.simulation.plan import Act, Fault, MessagePlan, Plan
+from tests.simulation.plan import Act, Does, Fault, MessagePlan, Plan
 from tests.simulation.server import SimServer
 from tests.simulation.store import Life, SharedStore
 from tests.simulation.wires import Wire
@@ -48,11 +48,14 @@ class World:
         self.log.on_prompt, self.log.on_steer = self._check_prompt, self._check_steer
         self.log.on_decision = self._check_decision
         scripts = {one.message_id: one.script for one in plan.messages}
-        self.machine = Machine(chaos, self.log, self.nursery, scripts)
+        self.machine = self._make_machine(self.log, scripts)
         chaos.strike = self.strike
         for one in plan.devices:
             self.keys.add(one.name)
             self.devices.append(SimDevice(chaos, one, self.connect, self.in_journal))
+
+    def _make_machine(self, log: AgentLog, scripts: dict[str, tuple[Does, ...]]) -> Machine:
+        return Machine(self.chaos, log, self.nursery, scripts)
 
     @property
     def plan(self) -> Plan:
@@ -97,11 +100,12 @@ class World:
     def connect(self, name: str) -> Wire | None:
         """Connect a device to the newest server that serves."""
         found = self.open_servers()
-        if not found:
-            return None
+        return self._wire_to(found[-1], name) if found else None
+
+    def _wire_to(self, server: SimServer, name: str) -> Wire:
         most_s = self.plan.knobs.device_delay_s
         wire = Wire(lambda: self.chaos.delay(most_s), self.chaos.tick)
-        found[-1].take(wire, f"key-of-{name}")
+        server.take(wire, f"key-of-{name}")
         return wire
 
     # ---- what goes wrong ----

@@ -1,0 +1,52 @@
+"""What must hold between the nodes of a history at every moment: no node vouches for what it cannot know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from actors.nodes.ports import SILENT_S
+from actors.nodes.replica import SURE_S, Replica
+from actors.tail import SessionProblem
+from tests.simulation.nodes.server import NodeServer
+
+if TYPE_CHECKING:
+    from tests.simulation.nodes.world import NodesWorld
+
+__all__ = ["watch_nodes"]
+
+LOOK_S = 0.5
+
+TOLD_S = SILENT_S + 1.5
+"""Devices of a node that is cut off for so long have heard of it."""
+
+
+async def watch_nodes(world: NodesWorld) -> None:
+    """Look again and again, until cancelled; complain of what is wrong."""
+    heads: list[tuple[float, dict[str, int]]] = []
+    while True:
+        now = trio.current_time()
+        heads.append((now, {name: _head(world, name) for name in world.plan.sessions}))
+        known = next(one for at, one in reversed(heads) if at <= now - SURE_S - LOOK_S or at == heads[0][0])
+        for server in world.servers:
+            if isinstance(server, NodeServer) and server.router is not None and not server.life.dead:
+                for followed in server.router.replicas._followed.values():
+                    _check(world, server.node, followed.replica, known)
+        await trio.sleep(LOOK_S)
+
+
+def _head(world: NodesWorld, session_id: str) -> int:
+    record = world.store.record(session_id)
+    return 0 if record is None else record.head_seq
+
+
+def _check(world: NodesWorld, node: str, replica: Replica, known: dict[str, int]) -> None:
+    tail, name = replica.tail, replica.session_id
+    if not tail.is_watched:
+        return
+    if tail.is_current and tail.head_seq < known[name]:
+        world.chaos.complain(f"{node} vouches for {tail.head_seq} of {name}, which was at {known[name]}")
+    problem = next((one for one in tail.news_since(0) if isinstance(one, SessionProblem)), None)
+    if world.room.cut_s(node) > TOLD_S and (problem is None or problem.code is None):
+        world.chaos.complain(f"{node} is cut off, and says nothing of it to the devices in {name}")
