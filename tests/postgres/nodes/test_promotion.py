@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import attrs
+import pytest
 import trio
 
+from storage.errors import StorageUnavailable
 from tests.e2e.world import ENDLESS, all_events, end_turn, open_http, story_of, words_of
 from tests.postgres.cluster import Cluster, temporary_folder
 from tests.postgres.nodes.pair import open_pair
+from tests.postgres.nodes.test_opening import opened_as
 from tests.postgres.standby import promote, run_standby, url_of_both
 from tests.support.device import Json
 from tests.support.server import Server
@@ -18,6 +22,8 @@ HEARD_AGAIN_S = 20.0
 """On a quiet machine it takes about a second; `-s` prints it."""
 
 ENOUGH = 5
+
+TABLES = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
 
 
 @attrs.define(eq=False)
@@ -41,6 +47,24 @@ class Talker:
                 self.answers.append(await device.send(self.session_id, "hello"))
                 if len(self.accepted) >= ENOUGH:
                     self.enough.set()
+
+
+async def test_a_standby_that_nobody_waits_for_is_refused(own_cluster: Cluster, tmp_path: Path) -> None:
+    url = own_cluster.new_database()
+    with temporary_folder() as folder, run_standby(own_cluster, folder):
+        with own_cluster.connected() as connection:
+            connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            connection.execute("SELECT pg_reload_conf()")
+            while connection.execute("SHOW synchronous_standby_names").fetchone() != ("",):
+                pass
+        with pytest.raises(
+            StorageUnavailable, match="it has a standby, but synchronous_standby_names is empty"
+        ):
+            async with opened_as(url, tmp_path, "a"):
+                pass
+        with own_cluster.connected(url) as connection:
+            assert connection.execute(TABLES).fetchone() == (0,), "nothing was made"
+        assert list((tmp_path / "a").iterdir()) == []
 
 
 async def test_a_promoted_standby_has_all_that_was_acknowledged(own_cluster: Cluster) -> None:
