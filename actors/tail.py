@@ -293,9 +293,11 @@ class QuietTails:
 
     Attributes:
         rest_s: how long after its last event a tail rests at the earliest; at the latest it is twice as long.
+        all_rest: called each time that the last of them has come to rest. Must not block or raise.
     """
 
     rest_s: float
+    all_rest: Callable[[], object] = lambda: None
     _fresh: dict[Tail, None] = attrs.field(factory=dict)
     _older: dict[Tail, None] = attrs.field(factory=dict)
     _woken: trio.Event = attrs.field(factory=trio.Event)
@@ -316,6 +318,7 @@ class QuietTails:
             self._older, self._fresh = self._fresh, {}
             if not self._older:
                 self._woken = trio.Event()
+                self.all_rest()
 
 
 class Followed(Protocol):

@@ -14,6 +14,7 @@ from actors.desk.questions import DeskAnswers
 from actors.hubs.processes import ProcessHubs
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
+from actors.tail import QuietTails
 from actors.warming import WarmPlaces
 from actors.workspaces import WorkspaceUndo
 from bridgehub.desk.programs import Desk, DeskAgent
@@ -22,7 +23,7 @@ from bridgehub.protocol.hub_spec import HubSpec
 from builderos.config import AcpAgent, Config, bypass_agents
 from builderos.ids import new_id, wall_clock_ms
 from builderos.server.hub_specs import TRUST_NAME, HubSpecs, agent_environment, agent_options
-from builderos.server.process.resources import can_spare
+from builderos.server.process.resources import can_spare, give_back_memory
 from builderos.server.process.socket_folder import find_socket_folder, tidy_socket_folder
 from storage.data_folder import CHECKPOINTS, DataFolder
 from storage.store import Store
@@ -88,6 +89,7 @@ async def open_sessions(
     sockets = find_socket_folder(folder)
     hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session, on_start=metrics.hub_started)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
+    actor_config = ActorConfig(hub_idle_s=config.hub_idle_s, forced_gather_ms=_forced_gather_ms())
     deps = SessionDeps(
         journal=store.journal,
         ownership=store.ownership,
@@ -98,8 +100,9 @@ async def open_sessions(
         spec_for=specs.spec_for,
         allows_bypass=bypass_agents(config).__contains__,
         is_revoked=lambda key_id: store.devices.get(key_id) is None,
-        config=ActorConfig(hub_idle_s=config.hub_idle_s, forced_gather_ms=_forced_gather_ms()),
+        config=actor_config,
         warming=WarmPlaces(config.warm_limit, can_spare),
+        quiet=QuietTails(actor_config.tail_rest_s, give_back_memory),
         path_for=uploads.path_for,
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,

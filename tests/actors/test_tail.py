@@ -50,7 +50,9 @@ def test_at_the_head_nothing_and_far_back_the_journal() -> None:
 
 
 async def test_a_tail_rests_some_time_after_its_last_event(autojump_clock: MockClock) -> None:
-    quiet, busy, still = QuietTails(2.0), tail_of("x" * 9000), tail_of("x" * 9000)
+    rested: list[float] = []
+    quiet = QuietTails(2.0, lambda: rested.append(trio.current_time()))
+    busy, still = tail_of("x" * 9000), tail_of("x" * 9000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(quiet.run)
         await trio.sleep(100)  # with nothing to do it does not wake
@@ -61,8 +63,11 @@ async def test_a_tail_rests_some_time_after_its_last_event(autojump_clock: MockC
         await trio.sleep(2)
         assert busy.read_nowait(0) is not None
         assert still.read_nowait(0) is None, "4.1 s after its last event"
+        assert rested == [], "not all rest"
         await trio.sleep(2)
         assert busy.read_nowait(0) is None
+        await trio.sleep(100)
+        assert len(rested) == 1
         assert (quiet._fresh, quiet._older) == ({}, {}), "nothing is kept of tails at rest"
         nursery.cancel_scope.cancel(reason="test done")
 

@@ -1,16 +1,17 @@
 """What the machine can give: how many files this process may open, how many connections that allows, and whether there is
-power and memory to spare for a program that may not be needed.
+power and memory to spare for a program that may not be needed. And what goes back to it: memory that was freed.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import resource
 from typing import Final
 
 import trio
 
-__all__ = ["can_spare", "connections_for", "raise_file_limit"]
+__all__ = ["can_spare", "connections_for", "give_back_memory", "raise_file_limit"]
 
 LEAST_RESERVE: Final = 128
 """Open files that are not connections: the database and its readers, logs, sockets of hubs, uploads in progress."""
@@ -59,3 +60,15 @@ def _look() -> bool:
     except (OSError, RuntimeError, NotImplementedError):  # a machine whose files look otherwise
         return True
     return battery is None or battery.power_plugged is not False
+
+
+def give_back_memory() -> bool:
+    """Let the C library return freed memory to the system; False where it has no call for that.
+
+    glibc keeps what lies below the last piece in use: 3 MiB after an answer of 20,000 words. The call takes half a
+    millisecond.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+    return trim is not None

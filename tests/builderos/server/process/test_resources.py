@@ -4,7 +4,10 @@ only if the machine can spare power and memory.
 
 from __future__ import annotations
 
+import platform
 import resource
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,3 +61,25 @@ async def test_a_machine_that_does_not_say_can(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(psutil, "virtual_memory", fail)
     assert await can_spare()
+
+
+_FREES = """
+from bench.processes import proportional_kib
+from builderos.server.process.resources import give_back_memory
+import os
+kept = [bytes(4000) for _ in range(8000)]
+top = bytes(4000)
+del kept
+before = proportional_kib(os.getpid())
+print(give_back_memory(), before - proportional_kib(os.getpid()))
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc keeps what lies below the last piece"
+)
+def test_what_was_freed_goes_back() -> None:
+    found = subprocess.run([sys.executable, "-c", _FREES], capture_output=True, text=True, check=True)
+    told, given_kib = found.stdout.split()
+    assert told == "True"
+    assert float(given_kib) > 16_000, "of the 32,000 that were freed"
