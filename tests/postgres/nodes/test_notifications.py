@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import psutil
+import psycopg
 import pytest
 import trio
 
@@ -42,6 +43,13 @@ async def until(is_so: Callable[[], bool]) -> None:
             await trio.sleep(0.05)
 
 
+async def wait_begun(url: str) -> None:
+    """Wait until a node notifies: what happened before it began raises no alert."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        sql = "SELECT 1 FROM consumer WHERE name = 'push'"
+        await until(lambda: connection.execute(sql).fetchone() is not None)
+
+
 def sender_of(nodes: Pair) -> tuple[Server, Server]:
     """Return the node that has sent cards, and the other one."""
     [sender] = [server for server in (nodes.a, nodes.b) if told(server)]
@@ -66,6 +74,7 @@ async def test_one_node_sends_and_knows_who_looks_at_the_other(url: str) -> None
         nodes.a.device() as here,
         nodes.b.device() as there,
     ):
+        await wait_begun(url)
         await here.attach("trip", agent="echo", device_id="mac")
         await there.attach("trip", device_id="phone")
         for device in (here, there):
@@ -112,6 +121,7 @@ async def test_another_node_sends_if_the_sender_is_gone(
 ) -> None:
     """Also if it only stands still and comes back, with the database's connection open all the time."""
     async with open_pair(url, config=CONFIG) as nodes, open_http(nodes.a) as at_a, open_http(nodes.b) as at_b:
+        await wait_begun(url)
         async with nodes.a.device() as here, nodes.b.device() as there:
             for device, session_id in ((here, "at-a"), (there, "at-b")):
                 await device.attach(session_id, agent="echo")
