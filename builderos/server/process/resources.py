@@ -63,7 +63,7 @@ def _look() -> bool:
 
 
 def give_back_memory() -> bool:
-    """Let the C library return freed memory to the system; False where it has no call for that.
+    """Let the C library return freed memory to the system; False if it has no call for that.
 
     glibc keeps what lies below the last piece in use: 3 MiB after an answer of 20,000 words. The call takes half a
     millisecond.
