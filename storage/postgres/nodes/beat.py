@@ -24,10 +24,13 @@ UPDATE node SET lease_until = clock_timestamp() + interval '{LEASE_S} s', connec
   is_first = $4 OR pg_try_advisory_lock({_FIRST_LOCK})
 WHERE id = $1 AND incarnation = $2 RETURNING is_first::int::bigint
 """
+# Also what its node left in the middle of a transaction: that holds rows, and holds back the readers of all journals.
 _END_FIRST: Final = f"""
-SELECT pg_terminate_backend(pid) FROM pg_locks
+SELECT pg_terminate_backend(one.pid) FROM pg_locks JOIN pg_stat_activity AS holder USING (pid)
+  JOIN pg_stat_activity AS one ON one.application_name = holder.application_name AND one.datname = holder.datname
 WHERE locktype = 'advisory' AND granted AND objid = {_FIRST_LOCK} AND objsubid = 1
-  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND pid <> pg_backend_pid()
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND holder.pid <> pg_backend_pid()
+  AND (one.pid = holder.pid OR one.state LIKE 'idle in transaction%')
 """
 _KEYS: Final = "SELECT value FROM meta WHERE key = 'key_version'"
 _NODES: Final = """
