@@ -142,7 +142,8 @@ class Router:
         known = self._homes.get(session_id)
         if self.own.is_live(session_id):
             known = self._homes[session_id] = self.post.node
-        elif known is None or known == self.post.node:
+        elif known is None or known == self.post.node or not self._is_alive(known):
+            # What is known of an own session may be old; and from a home that is away sessions are moved by force.
             record = await self.catalog.get(session_id)
             if record is None:
                 raise SessionMissing(session_id)
@@ -150,6 +151,10 @@ class Router:
                 self._homes.clear()
             known = self._homes[session_id] = record.owner
         return known
+
+    def _is_alive(self, node: str) -> bool:
+        state = self.post.nodes.get(node)
+        return state is not None and state.is_alive
 
     def known_home_of(self, session_id: str) -> str | None:
         """Return the node of a session that was just used; None if it is not known."""

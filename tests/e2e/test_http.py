@@ -48,6 +48,14 @@ async def test_health_needs_no_key(shared: Shared) -> None:
     assert body["bridgehub"]["ready"] is True
 
 
+async def test_a_server_by_itself_has_no_other_machine(shared: Shared) -> None:
+    """Who asks another machine for its folders does not get those of this one."""
+    async with open_http(shared) as http:
+        for path in ("status", "folders", "desk/sessions"):
+            refused = await http.get(f"/api/{path}", params={"node": "mac-mini"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "unknown_node")
+
+
 async def test_status(shared: Shared) -> None:
     async with open_http(shared) as http:
         body = (await http.get("/api/status")).json()

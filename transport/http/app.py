@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actors.errors import ActorError, MachineAway, NodeCallRefused
+from actors.errors import ActorError, MachineAway, NodeCallRefused, UnknownNode
 from storage.errors import StorageError
 from storage.tables.pairings import Pairing
 from transport.access.auth import authorize
@@ -184,7 +184,18 @@ class _AllHere:
     def at_home(self, action: str, route: _AnyEndpoint) -> _AnyEndpoint:
         return route
 
-    at_node = at_first = at_blob = at_keeper = at_home
+    at_first = at_blob = at_keeper = at_home
+
+    def at_node(self, action: str, route: Endpoint) -> Endpoint:
+        return partial(_answer_here, route)
+
+
+async def _answer_here(route: Endpoint, request: Request, device: Device) -> Response:
+    """Answer a route that may name another machine, of which there is none."""
+    node = request.query_params.get("node")
+    if node is not None:
+        raise HttpError(404, "unknown_node", f"node: {UnknownNode(node)}")
+    return await route(request, device)
 
 
 def _home_routes(deps: Deps) -> _AllHere | HomeRoutes:

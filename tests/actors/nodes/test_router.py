@@ -57,6 +57,16 @@ async def test_a_command_follows_a_session_that_moved() -> None:
     assert homes.submitted == ["b", "b", "c", "c"], "asked once where it is not, then never again"
 
 
+async def test_a_session_of_a_home_that_is_away_may_have_moved() -> None:
+    """Its note does not reach a node that seemed away itself."""
+    homes = Homes("b")
+    router = routed(homes)
+    await router.submit("trip", ENVELOPE)
+    homes.home = "c"
+    router.post.nodes["b"] = NodeState("b", 1, "1", is_alive=False)  # type: ignore[index]
+    assert await router.home_of("trip") == "c"
+
+
 async def test_a_note_leads_there_at_once() -> None:
     homes = Homes("b")
     router = routed(homes)

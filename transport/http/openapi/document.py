@@ -181,7 +181,7 @@ def _work() -> Json:
                 object_of(
                     sessions=list_of(named("DeskSession")), unreadable=COUNT, next_before=nullable("string")
                 ),
-                400,
+                404,
                 parameters=(
                     _query("agent", TEXT),
                     _query("workspace", TEXT),
@@ -360,7 +360,7 @@ def _server() -> Json:
     described: Json = {"type": "object", "required": ["openapi", "info", "paths"]}
     return {
         "/api/health": {"get": {**_call("Health check", health), "security": []}},
-        "/api/status": {"get": _call("Status and features", status, parameters=(_NODE,))},
+        "/api/status": {"get": _call("Status and features", status, 404, parameters=(_NODE,))},
         "/api/nodes": {"get": _call("Machines that share the sessions", object_of(nodes=list_of(node)))},
         "/api/capsules": {"get": _call("Capsules of the workspace", capsules)},
         "/api/openapi.json": {"get": _call("This description", described)},
