@@ -37,8 +37,10 @@ KEY_NAME: Final = "push_key"
 START_S: Final = 10.0
 """How long a test waits for the tasks to be loaded."""
 
+FIRST_RETRY_S: Final = 1.0
 RETRY_S: Final = 30.0
-"""How long after a crash of the tasks they start again."""
+"""How long after a crash of the tasks they start again: soon, then after twice as long each time, up to this. A person may
+wait for a card, and a database that fails for a moment is often back."""
 
 logger = logging.getLogger("builderos.transport")
 
@@ -179,10 +181,15 @@ async def run_notifier(notifier: Notifier, deps: Deps) -> None:
 
         await run_engine(notifier, deps)
 
+    retry_s = FIRST_RETRY_S
     while True:
+        began = trio.current_time()
         died_of = await run_guarded(serve)
+        if trio.current_time() - began > RETRY_S:
+            retry_s = FIRST_RETRY_S
         if isinstance(died_of, ExceptionGroup) and died_of.subgroup(StorageError) is not None:
-            logger.warning("notifications: the database fails, next try in %.0f s", RETRY_S)
+            logger.warning("notifications: the database fails, next try in %.0f s", retry_s)
         else:
-            logger.error("notifications: stopped, next try in %.0f s", RETRY_S, exc_info=died_of)
-        await trio.sleep(RETRY_S)
+            logger.error("notifications: stopped, next try in %.0f s", retry_s, exc_info=died_of)
+        await trio.sleep(retry_s)
+        retry_s = min(2 * retry_s, RETRY_S)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import cast
 
 import attrs
 import trio
+import trio.testing
 
 from actors.events.conversation import Notice
 from builderos.ids import new_id, new_key, wall_clock_ms
+from storage.errors import StorageUnavailable
 from storage.tables.notifications.channels import NewChannel
 from tests.fakes.bus import FakeServer
 from tests.storage.stores import until
@@ -69,3 +73,21 @@ async def test_nothing_wakes_before_the_first_channel(tmp_path: Path) -> None:
         assert notifier.engine is None, "this server cannot send to the iOS app"
         trio.lowlevel.remove_instrument(steps)
         nursery.cancel_scope.cancel()
+
+
+async def test_after_a_fault_it_starts_again_soon_and_then_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A node that takes over notifications may find a database that fails for a moment."""
+    starts: list[float] = []
+
+    class Failing:
+        async def wait_needed(self) -> None:
+            starts.append(trio.current_time())
+            await trio.sleep(100.0 if len(starts) == 8 else 0.0)
+            raise StorageUnavailable("gone")
+
+    with trio.move_on_after(300.0):
+        await run_notifier(cast("Notifier", Failing()), FakeServer().deps())
+    waits = [after - before for before, after in pairwise(starts)]
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 101, 2, 4, 8, 16, 30, 30]
