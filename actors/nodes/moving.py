@@ -1,4 +1,4 @@
-"""MoveJournal a session to another node, because a person wants it. The new home asks the old one to let go.
+"""Moves a session to another node, because a person wants it. The new home asks the old one to let go.
 
 One transaction changes the home. If the old home is away for good, the new one does that by itself; then the fence in
 each append and `leave_moved` see to it that the old one, if it comes back, writes nothing and ends its agent.
@@ -85,6 +85,7 @@ class Moving:
     forget: Callable[[str], Awaitable[None]] = attrs.field(default=_not_yet, init=False)
     may_move: Callable[[str], Awaitable[bool]] = attrs.field(default=_not_yet, init=False)
     _looks: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _taking: set[str] = attrs.field(factory=set, init=False)
 
     async def move(self, session_id: str, to: str, *, force: bool, by: str) -> bool:
         """Move a session to a node; return False if it is at home there already.
@@ -125,17 +126,26 @@ class Moving:
         home, session_id = record.owner, record.session_id
         if home == self.machines.own:
             return
-        if not force:
-            await self.check(record)
-        await self.forget(session_id)
+        if session_id in self._taking:
+            raise NodeCallRefused("busy", "The session is being moved here already.")
+        self._taking.add(session_id)
+        try:
+            if not force:
+                await self.check(record)
+            await self.forget(session_id)
+            await self._take_from(home, session_id, force=force, by=by)
+        finally:
+            self._taking.discard(session_id)
+        _log.info("session %s: moved here from node %s", session_id, home)
+        self.moved(session_id, self.machines.own)
+        self.own.start(session_id)  # a message may wait
+
+    async def _take_from(self, home: str, session_id: str, *, force: bool, by: str) -> None:
         try:
             await self.machines.ask(home, "let_go", {"session": session_id, "force": force, "by": by})
         except (MachineAway, StorageUnavailable) as failed:
             if (await self._record(session_id)).owner != self.machines.own:  # else only its answer was lost
                 await self._take_alone(session_id, failed, force=force, by=by)
-        _log.info("session %s: moved here from node %s", session_id, home)
-        self.moved(session_id, self.machines.own)
-        self.own.start(session_id)  # a message may wait
 
     async def _take_alone(
         self, session_id: str, failed: MachineAway | StorageUnavailable, *, force: bool, by: str

@@ -41,10 +41,8 @@ def leave_machine(step: Step, *, home: str, to: str, by: str | None, is_away: bo
         step.set_settings(attrs.evolve(state.settings, permission_mode=None), device_id=by)
     _end_turn(step, by, f"its machine, {home}, is away" if is_away else None)
     state.leaving.clear()
-    state.agent_memory, state.renewals = (
-        None,
-        state.renewals + 1,
-    )  # no old conversation of the new machine comes back
+    state.agent_memory = None
+    state.renewals += 1  # no old conversation of the new machine comes back
     state.desk, state.unsure, state.unsaved, state.joined = None, False, None, False
     state.live.clear()
     state.control_dirty = True
