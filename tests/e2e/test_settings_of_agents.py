@@ -143,8 +143,10 @@ async def test_what_was_chosen_and_approved_outlives_server_and_hub(tmp_path: Pa
             for agent in AGENTS:
                 end = await end_of(two, turns[agent])
                 assert (end["type"], end["code"]) == ("error", "agent_exited")
-                resolved = one.events(agent, "permission_resolved")[-1]
-                assert (resolved["turn_id"], resolved["decision"]) == (turns[agent], "cancelled")
+                resolved = await one.wait_for(
+                    "permission_resolved", session_id=agent, turn_id=turns[agent], start=0
+                )
+                assert resolved["decision"] == "cancelled"
                 turns[agent] = (await begin(one, agent, "go on"))["turn_id"]
             for agent in AGENTS:
                 assert (await end_of(one, turns[agent]))["type"] == "complete"

@@ -73,8 +73,10 @@ async def check(store: Store, known: set[int]) -> None:
     assert record.read_seq == record.head_seq
     assert state.turn is None
     assert not state.queue
-    assert record.summary is not None
-    assert not record.summary.unfinished
+    kept = await store.catalog.get("trip")
+    assert kept is not None
+    assert kept.summary is not None
+    assert not kept.summary.unfinished
     assert (await store.journal.head("trip")).epoch == record.epoch == state.epoch
 
 
