@@ -25,7 +25,7 @@ from tests.postgres.stores import opened_on
 from tests.storage.journal_contract import new_session
 
 ONLY_POSTGRES = {"journal.xid", "search.rowid", "search.words", "removal.owner"}
-OF_NODES = ("node.", "mail.")
+OF_NODES = ("node.", "mail.", "chunk.")
 
 
 def columns_of_sqlite(folder: Path) -> set[str]:
