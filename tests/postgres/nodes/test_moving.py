@@ -270,6 +270,9 @@ async def test_a_home_that_is_killed_while_it_lets_go(url: str) -> None:
                     await trio.lowlevel.checkpoint()
             await at.nodes.a.kill9()
         await at.nodes.a.restart()
+        with trio.fail_after(15):  # until node b has seen that it is back
+            while any(one["state"] == "away" for one in (await at.at_b.get("/api/nodes")).json()["nodes"]):
+                pass
         moved = [one for one in await story(at.at_b) if one.get("code") == "moved"]
         [entry] = (await at.at_b.get("/api/sessions")).json()["sessions"]
         assert entry["machine"]["id"] == ("b" if moved else "a")
