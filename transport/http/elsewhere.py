@@ -10,7 +10,6 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -25,7 +24,7 @@ from actors.errors import ActorError, NodeCallRefused, UnknownNode
 from storage.errors import StorageError
 from transport.access.auth import authorize
 from transport.access.signed_urls import UPLOADS_PATH
-from transport.http.requests import MAX_JSON_BYTES, check_length
+from transport.http.requests import MAX_JSON_BYTES, check_length, over_json, read_body, wait_left
 from transport.http.responses import HttpError
 from transport.http.routes.files import has_blob
 from transport.http.services import HttpServices
@@ -336,8 +335,7 @@ class _SentOn(Response):
 
 async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
     """End a call whose device is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    await wait_left(receive)
     scope.cancel(reason="the device is gone")
 
 
@@ -345,16 +343,10 @@ async def _body_of(request: Request) -> bytes:
     """Return the body of a request that changes something. Raises HttpError."""
     if request.method != "POST":
         return b""
-    too_large = HttpError(413, "too_large", f"The body is over {MAX_JSON_BYTES} bytes.")
+    too_large = over_json()
     if request.headers.get("content-length") is not None:
         check_length(request, MAX_JSON_BYTES, too_large)
-    body = bytearray()
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_JSON_BYTES:
-                raise too_large
-    return bytes(body)
+    return await read_body(request, MAX_JSON_BYTES, too_large)
 
 
 def _start_of(head: dict[str, Any]) -> dict[str, Any]:

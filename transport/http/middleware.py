@@ -18,6 +18,7 @@ from transport.access.signin import (
     TooManyAttemptsError,
     key_of_headers,
 )
+from transport.http.requests import wait_left
 from transport.http.responses import HttpError
 from transport.http.routes.web import is_web_path
 from transport.http.services import Underway
@@ -186,13 +187,8 @@ class DrainRequestBody:
 
             async def watched_send(message: Message) -> None:
                 if message["type"] == "http.response.start" and not is_read:
-                    nursery.start_soon(_throw_away, receive)
+                    nursery.start_soon(wait_left, receive)  # it throws away what comes
                 await send(message)
 
             await self.app(scope, watched_receive, watched_send)
             nursery.cancel_scope.cancel(reason="answered")
-
-
-async def _throw_away(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 from starlette.requests import Request
+from starlette.types import Receive
 
 from transport.http.responses import HttpError, whole_number
 
@@ -27,24 +28,40 @@ def check_length(request: Request, most: int, refusal: HttpError) -> None:
         raise refusal
 
 
+def over_json() -> HttpError:
+    """Return the refusal of a JSON body that is too long."""
+    return HttpError(413, "too_large", f"The body is over {MAX_JSON_BYTES} bytes.")
+
+
+async def read_body(request: Request, most: int, refusal: HttpError) -> bytes:
+    """Return a request's body. Raises HttpError: it has over `most` bytes."""
+    body = bytearray()
+    async with aclosing(request.stream()) as chunks:
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > most:
+                raise refusal
+    return bytes(body)
+
+
+async def wait_left(receive: Receive) -> None:
+    """Wait until the client has left. Nobody else may read the request meanwhile."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 async def read_json(request: Request, *, optional: bool = False) -> JsonBody:
     """Return a request's body, a JSON object. If it is `optional`, a missing body counts as an empty object. Raises
     HttpError."""
     if optional and _has_none(request):
         return JsonBody({})
-    too_large = HttpError(413, "too_large", f"The body is over {MAX_JSON_BYTES} bytes.")
+    too_large = over_json()
     check_length(request, MAX_JSON_BYTES, too_large)
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HttpError(415, "unsupported_media_type", "The body must be application/json.")
-    body = bytearray()
-    async with aclosing(request.stream()) as chunks:
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > MAX_JSON_BYTES:
-                raise too_large
     try:
-        found = orjson.loads(body)
+        found = orjson.loads(await read_body(request, MAX_JSON_BYTES, too_large))
     except orjson.JSONDecodeError:
         raise HttpError(400, "bad_request", "The body is not JSON.") from None
     if not isinstance(found, dict):

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from storage.errors import SearchBusy
 from storage.tables.search import Hit, Search
+from transport.http.requests import wait_left
 from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of
 from transport.ports import Device
 from transport.v3.events import timestamp
@@ -68,6 +69,5 @@ async def _find(
 
 
 async def _cancel_when_left(request: Request, scope: trio.CancelScope) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    await wait_left(request.receive)
     scope.cancel(reason="the client left")
