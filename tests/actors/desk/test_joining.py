@@ -21,6 +21,7 @@ from storage.records import SessionRecord
 from tests.actors.core import author
 from tests.actors.harness import Harness, act, ask, open_harness, open_server
 from tests.fakes.scripted_hubs import Ask
+from tests.storage.stores import until
 
 LIMIT_S = 20.0
 
@@ -57,12 +58,6 @@ async def wait(server: Supervisor) -> str:
         return await Joining(server, "trip", author("phone")).wait()
 
 
-async def hub_runs(harness: Harness) -> None:
-    with trio.fail_after(LIMIT_S):  # noqa: ASYNC912 - a hub runs, or it sleeps
-        while not harness.hubs.hubs:  # noqa: ASYNC110 - a fake that sets no event
-            await trio.sleep(0.01)
-
-
 async def test_a_program_is_waited_for_until_it_listens(program: Path) -> None:
     found: list[str] = []
     async with open_rig(program) as (harness, server), trio.open_nursery() as nursery:
@@ -71,18 +66,17 @@ async def test_a_program_is_waited_for_until_it_listens(program: Path) -> None:
         async def join() -> None:
             found.append(await wait(server))
 
-        await hub_runs(harness)
+        await until(lambda: bool(harness.hubs.hubs))
         assert can_join(program) is None
         with listening(program):
-            while not found:  # noqa: ASYNC110 - bounded by `wait`
-                await trio.sleep(0.01)
+            await until(lambda: bool(found))
     assert found == [str(program)]
 
 
 async def test_what_an_earlier_start_left_does_not_count(program: Path) -> None:
     async with open_rig(program) as (harness, server):
         await act(server, Warm())
-        await hub_runs(harness)
+        await until(lambda: bool(harness.hubs.hubs))
         refuse_joining(program)
         found: list[str] = []
         async with trio.open_nursery() as nursery:
@@ -91,8 +85,7 @@ async def test_what_an_earlier_start_left_does_not_count(program: Path) -> None:
             async def join() -> None:
                 found.append(await wait(server))
 
-            while can_join(program) is False:  # noqa: ASYNC110 - it is removed before the next start
-                await trio.sleep(0.01)
+            await until(lambda: can_join(program) is not False)  # it is removed before the next start
             refuse_joining(program)
         assert found == [""]
 
