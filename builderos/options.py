@@ -20,6 +20,7 @@ __all__ = [
     "checked_url",
     "data_options",
     "no_options",
+    "options_of_acts",
     "server_options",
 ]
 
@@ -73,6 +74,19 @@ def server_options(environment: Mapping[str, str]) -> Parser:
     parser = Parser(add_help=False, parents=[data_options(environment)])
     parser.add_argument("--url", help="server address, instead of the server that uses the data folder")
     parser.add_argument("--key", help="device key, instead of the one in the data folder")
+    return parser
+
+
+def options_of_acts(*, key: str, url: str = "server address") -> Parser:
+    """Return the same options for below an act, without defaults: those would overwrite what was given before the act.
+
+    Args:
+        key, url: help texts.
+    """
+    parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--data", type=as_path, metavar="DIR", help="data folder")
+    parser.add_argument("--url", help=url)
+    parser.add_argument("--key", help=key)
     return parser
 
 

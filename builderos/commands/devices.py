@@ -21,7 +21,7 @@ from builderos.client.terminal import one_line, table, terminal_code
 from builderos.client.wire.server import LinkLostError, NoServerError, find_server
 from builderos.device_store import DeviceList, PairingLink, ServerDevices, open_folder_devices
 from builderos.exit_status import MISUSED, OK, fail
-from builderos.options import Parser, as_path
+from builderos.options import Parser, options_of_acts
 from storage.data_folder import DATABASE_NAME, read_holder
 from storage.errors import StorageError, StorageLocked
 from storage.postgres.home import refuse_other_database
@@ -179,13 +179,10 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
     """Add the options of `devices` and its acts."""
     parser.epilog = "Works on the running server, or on the data folder itself if no server runs."
     parser.set_defaults(run=_run, act="list")
-    # Repeated below each act, without defaults: those would overwrite options given before the act.
-    again = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    again.add_argument("--data", type=as_path, metavar="DIR", help="data folder")
-    again.add_argument(
-        "--url", help="server address; for `pair` without --key, the base URL of the pairing link"
+    again = options_of_acts(
+        key="an admin's key, instead of the one in the data folder",
+        url="server address; for `pair` without --key, the base URL of the pairing link",
     )
-    again.add_argument("--key", help="an admin's key, instead of the one in the data folder")
     acts = parser.add_subparsers(metavar="ACT", parser_class=Parser)
     acts.add_parser("list", parents=[again], help="list the devices (the default)").set_defaults(act="list")
     add = acts.add_parser("add", parents=[again], help="add a device; prints its key alone on a line")

@@ -13,7 +13,7 @@ from builderos.client.terminal import one_line, table
 from builderos.client.wire.http import call
 from builderos.client.wire.server import Find, Server, with_server
 from builderos.exit_status import OK, fail
-from builderos.options import Parser, as_path, between
+from builderos.options import Parser, between, options_of_acts
 
 __all__ = ["add_notifications"]
 
@@ -91,11 +91,7 @@ def add_notifications(parser: argparse.ArgumentParser) -> None:
         "A channel is a place where a device is notified. Channels of the config belong to admins."
     )
     parser.set_defaults(run=_run, act="list", all=False)
-    # Repeated below each act, without defaults: those would overwrite options given before the act.
-    again = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    again.add_argument("--data", type=as_path, metavar="DIR", help="data folder")
-    again.add_argument("--url", help="server address")
-    again.add_argument("--key", help="a key, instead of the one in the data folder")
+    again = options_of_acts(key="a key, instead of the one in the data folder")
     acts = parser.add_subparsers(metavar="ACT", parser_class=Parser)
     listing = acts.add_parser("list", parents=[again], help="list the key's channels (the default)")
     listing.add_argument("--all", action="store_true", help="those of all keys, for an admin's key")

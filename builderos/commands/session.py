@@ -16,7 +16,7 @@ from builderos.client.terminal import one_line, table
 from builderos.client.wire.server import Find, Where, with_server
 from builderos.exit_status import MISUSED, OK, fail
 from builderos.ids import new_id, new_random, wall_clock_ms
-from builderos.options import SESSION_ID, Parser, as_path, between
+from builderos.options import SESSION_ID, Parser, between, options_of_acts
 
 __all__ = [
     "Target",
@@ -166,11 +166,7 @@ def add_sessions(parser: argparse.ArgumentParser) -> None:
         help="number of sessions, 1 to 500 (default: %(default)s)",
     )
     parser.set_defaults(run=_sessions)
-    # Repeated below the act, without defaults: those would overwrite options given before the act.
-    again = Parser(add_help=False, argument_default=argparse.SUPPRESS)
-    again.add_argument("--data", type=as_path, metavar="DIR", help="data folder")
-    again.add_argument("--url", help="server address")
-    again.add_argument("--key", help="an admin's key, instead of the one in the data folder")
+    again = options_of_acts(key="an admin's key, instead of the one in the data folder")
     acts = parser.add_subparsers(metavar="ACT", parser_class=Parser)
     move = acts.add_parser("move", parents=[again], help="move a session to another machine")
     move.add_argument("session", metavar="SESSION", help="session ID")
