@@ -8,7 +8,7 @@ nothing: it reads later, from here while it can and from the journal if it has f
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -293,11 +293,11 @@ class QuietTails:
 
     Attributes:
         rest_s: how long after its last event a tail rests at the earliest; at the latest it is twice as long.
-        all_rest: called each time that the last of them has come to rest. Must not block or raise.
+        all_rest: called each time that the last of them has come to rest. Must not raise.
     """
 
     rest_s: float
-    all_rest: Callable[[], object] = lambda: None
+    all_rest: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
     _fresh: dict[Tail, None] = attrs.field(factory=dict)
     _older: dict[Tail, None] = attrs.field(factory=dict)
     _woken: trio.Event = attrs.field(factory=trio.Event)
@@ -318,7 +318,7 @@ class QuietTails:
             self._older, self._fresh = self._fresh, {}
             if not self._older:
                 self._woken = trio.Event()
-                self.all_rest()
+                await self.all_rest()
 
 
 class Followed(Protocol):

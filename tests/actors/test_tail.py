@@ -51,7 +51,12 @@ def test_at_the_head_nothing_and_far_back_the_journal() -> None:
 
 async def test_a_tail_rests_some_time_after_its_last_event(autojump_clock: MockClock) -> None:
     rested: list[float] = []
-    quiet = QuietTails(2.0, lambda: rested.append(trio.current_time()))
+
+    async def all_rest() -> None:
+        await trio.lowlevel.checkpoint()
+        rested.append(trio.current_time())
+
+    quiet = QuietTails(2.0, all_rest)
     busy, still = tail_of("x" * 9000), tail_of("x" * 9000)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(quiet.run)

@@ -66,12 +66,12 @@ async def test_a_machine_that_does_not_say_can(monkeypatch: pytest.MonkeyPatch) 
 _FREES = """
 from bench.processes import proportional_kib
 from builderos.server.process.resources import give_back_memory
-import os
+import os, trio
 kept = [bytes(4000) for _ in range(8000)]
 top = bytes(4000)
 del kept
 before = proportional_kib(os.getpid())
-print(give_back_memory(), before - proportional_kib(os.getpid()))
+print(trio.run(give_back_memory), before - proportional_kib(os.getpid()))
 """
 
 
