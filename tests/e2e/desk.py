@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import claude_agent_sdk
+import httpx
 import trio
 
 from tests.e2e.agents import START_S, Agents, end_of
 from tests.standin.anthropic import standin_env
 from tests.standin.openai import codex_env
-from tests.support.device import Device
+from tests.standin.rig import POLL_S
+from tests.support.device import Device, Json
 from tests.support.server import ROOT
 from tests.support.tui import Tui, open_tui
 
@@ -26,6 +28,7 @@ __all__ = [
     "claude_env",
     "codex_desk_env",
     "install_hook",
+    "listed_at_desk",
     "open_desk",
     "said_at_desk",
 ]
@@ -67,6 +70,22 @@ async def install_hook(agents: Agents) -> None:
 def codex_desk_env(agents: Agents) -> dict[str, str]:
     """Return the environment of a terminal in which a person runs Codex."""
     return codex_env(agents.codex.url, str(agents.home), QUIET) | {"PYTHONPATH": str(ROOT)}
+
+
+async def listed_at_desk(http: httpx.AsyncClient, **query: str) -> Json:
+    """Return the one entry that a query finds in the desk's list.
+
+    Wait for it: a terminal shows an answer before its program writes the conversation down.
+    """
+    with trio.fail_after(START_S):
+        while True:
+            answer = await http.get("/api/desk/sessions", params=query)
+            assert answer.status_code == 200, answer.text
+            found: list[Json] = answer.json()["sessions"]
+            if found:
+                (entry,) = found
+                return entry
+            await trio.sleep(POLL_S)
 
 
 @asynccontextmanager

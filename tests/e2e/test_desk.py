@@ -10,7 +10,7 @@ import trio
 
 from builderos.commands.resume import program_of
 from tests.e2e.agents import START_S, Agents, begin, end_of, open_agents
-from tests.e2e.desk import CLAUDE, READY, READY_ASKING, claude_env, install_hook
+from tests.e2e.desk import CLAUDE, READY, READY_ASKING, claude_env, install_hook, listed_at_desk
 from tests.e2e.world import all_events, open_http
 from tests.standin.openai import codex_env
 from tests.standin.rig import POLL_S
@@ -36,8 +36,8 @@ async def test_claude_session_of_a_terminal_is_followed_and_given_back(place: Pa
             await tui.wait(READY)
             await tui.say("hello from the desk")
             await tui.wait("1 user messages; last: hello from the desk")
-            (entry,) = await desk_list(
-                agents, q="HELLO desk", agent="claude", workspace=str(agents.workspace)
+            entry = await listed_at_desk(
+                http, q="HELLO desk", agent="claude", workspace=str(agents.workspace)
             )
             assert (entry["first_message"], entry["session_id"]) == ("hello from the desk", None)
             assert entry["where"]["pid"] == tui.pid
@@ -182,7 +182,7 @@ async def test_codex_thread_of_a_terminal_goes_on_here_and_there(place: Path) ->
                 )
 
         await desk("hello from the desk")
-        (entry,) = await desk_list(agents, agent="codex")
+        entry = await listed_at_desk(http, agent="codex")
         assert (entry["first_message"], entry["message_count"]) == ("hello from the desk", 2)
         made = await http.post(f"/api/desk/sessions/codex/{entry['native_id']}/open")
         sid = made.json()["session_id"]

@@ -14,7 +14,7 @@ import trio
 from builderos.commands.resume import program_of
 from tests.e2e.agents import ASKING, START_S, begin, end_of, open_agents
 from tests.e2e.desk import CODEX_READY as READY
-from tests.e2e.desk import QUIET, open_desk, said_at_desk
+from tests.e2e.desk import QUIET, listed_at_desk, open_desk, said_at_desk
 from tests.e2e.world import all_events, open_http
 from tests.standin.openai import codex_env, shell
 from tests.standin.openai_requests import SeenResponse
@@ -213,9 +213,7 @@ async def test_a_terminals_program_is_joined_and_continues_without_it(place: Pat
                 await tui.wait(READY)
                 await tui.say("hello from the desk")
                 await tui.wait("1 user messages; last: hello from the desk")
-                (entry,) = (await http.get("/api/desk/sessions", params={"agent": "codex"})).json()[
-                    "sessions"
-                ]
+                entry = await listed_at_desk(http, agent="codex")
                 made = await http.post(f"/api/desk/sessions/codex/{entry['native_id']}/open")
                 sid = made.json()["session_id"]
                 await phone.attach(sid)

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 from tests.e2e.agents import ASKING, START_S, Agents, begin, end_of, open_agents
-from tests.e2e.desk import CLAUDE, QUIET, READY_ASKING, claude_env, open_desk, said_at_desk
+from tests.e2e.desk import CLAUDE, QUIET, READY_ASKING, claude_env, listed_at_desk, open_desk, said_at_desk
 from tests.e2e.world import open_http
+from tests.standin.rig import eventually
 from tests.support.device import Device, Json
 from tests.support.tui import claude_home, open_tui
 
@@ -107,8 +108,8 @@ async def test_plan_mode_of_a_claude_terminal_counts_here(place: Path) -> None:
             await tui.wait(READY_ASKING)
             await tui.say("hello from the desk")
             await tui.wait("1 user messages; last: hello from the desk")
-            found: list[Json] = (await http.get("/api/desk/sessions")).json()["sessions"]
-            made = await http.post(f"/api/desk/sessions/claude/{found[0]['native_id']}/open")
+            entry = await listed_at_desk(http)
+            made = await http.post(f"/api/desk/sessions/claude/{entry['native_id']}/open")
             sid = made.json()["session_id"]
             await phone.attach(sid)
             for keys, shown, mode in ((2, "plan mode on", "plan"), (3, "accept edits on", None)):
@@ -126,6 +127,7 @@ async def test_plan_mode_of_a_claude_terminal_counts_here(place: Path) -> None:
             await mode_comes(phone, "plan", start)
         mine = await begin(phone, sid, "from the phone")
         await end_of(phone, mine["turn_id"])
+        await eventually(lambda: bool(ours(agents)))
         assert ours(agents) == ["plan"]
 
 

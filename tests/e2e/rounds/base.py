@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from tests.e2e.agents import START_S, Agents, begin, end_of
+from tests.e2e.desk import listed_at_desk
 from tests.e2e.world import open_http
 from tests.support.device import Device, Json
 from tests.support.server import ROOT
@@ -113,11 +114,8 @@ class Round:
     async def open(self, agent: str, word: str) -> None:
         """Open the conversation that has a word on the phone."""
         async with open_http(self.agents.server) as http:
-            found: list[Json] = []
-            with trio.fail_after(START_S):  # noqa: ASYNC912 - asks at least once
-                while not found:  # the program shows an answer before its record has it
-                    found = (await http.get("/api/desk/sessions", params={"q": word})).json()["sessions"]
-            made = await http.post(f"/api/desk/sessions/{agent}/{found[0]['native_id']}/open")
+            entry = await listed_at_desk(http, q=word)
+            made = await http.post(f"/api/desk/sessions/{agent}/{entry['native_id']}/open")
         self.sid = made.json()["session_id"]
         await self.phone.attach(self.sid)
 
