@@ -14,10 +14,11 @@ from typing import Any, BinaryIO
 
 import attrs
 
-from bridgehub.desk.claude_rows import MODE_ROW, OUR_WAYS, Branch, Chosen, read_branch, row_id, row_parts
+from bridgehub.desk.claude_rows import OUR_WAYS, Branch, read_branch, row_id, row_parts
+from bridgehub.desk.claude_settings import MODE_ROW, Chosen
 from bridgehub.desk.described import Described
 from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
-from bridgehub.desk.records import DeskSession, list_text
+from bridgehub.desk.records import DeskMark, DeskSession, list_text
 from bridgehub.desk.turns import RowParts
 
 __all__ = ["ClaudeFiles", "Growth"]
@@ -123,15 +124,12 @@ class ClaudeFiles:
             branch = read(backwards(file, end))
             return branch if branch.leaf else read(backwards(file, end), heeds_note=False)
 
-    def growth(self, path: str, offset: int, leaf: str = "", chosen: Collection[str] = ()) -> Growth:
-        """Read what was added after `offset`, where `leaf` was the newest row. Raises NotReadable.
-
-        `chosen`: settings that somebody had changed before it (`Chosen.waiting`).
-        """
+    def growth(self, path: str, offset: int, mark: DeskMark) -> Growth:
+        """Read what was added after `offset`, where the last look ended at `mark`. Raises NotReadable."""
         rows: list[RowParts] = []
         parents: list[str] = []
         previous: list[str] = []
-        end, title, told = offset, "", Chosen(set(chosen))
+        end, title, leaf, told = offset, "", mark.leaf, Chosen(set(mark.chosen), mark.answered)
         with open_record(path) as file:
             for place, line in forwards(file, offset, GROWTH_BYTES):
                 end = place
@@ -139,14 +137,13 @@ class ClaudeFiles:
                 if row is not None and row.get("type") == "custom-title":
                     title = list_text(row.get("customTitle"))
                 elif row is not None and row.get("type") == MODE_ROW:
-                    told.take(row)
+                    told.take(row, is_ours=False)
                 if row is None or row.get("isSidechain") is True or not row_id(row.get("uuid")):
                     continue
                 before, leaf = leaf, row_id(row.get("uuid"))
                 is_ours = row.get("entrypoint") in OUR_WAYS
                 said = None if is_ours else row_parts(row)
-                if not is_ours:
-                    told.take(row)
+                told.take(row, is_ours=is_ours)
                 if said is not None:
                     rows.append(said)
                     parents.append(row_id(row.get("parentUuid")))

@@ -14,18 +14,16 @@ from typing import Any
 import attrs
 
 from bridgehub.agents.claude.translate.edits import told_diff
+from bridgehub.desk.claude_settings import mode_of
 from bridgehub.desk.lines import parse
 from bridgehub.desk.records import MAX_TEXT, DeskEvent, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import RowParts, read_time
 
 __all__ = [
     "ENTRYPOINT",
-    "MODE_ROW",
     "OUR_WAYS",
     "ROW_COSTS",
     "Branch",
-    "Chosen",
-    "mode_of",
     "read_branch",
     "row_id",
     "row_parts",
@@ -57,54 +55,6 @@ _NOT_SAID = (
     "Caveat: The messages below",
 )
 _RESTS = frozenset({"end_turn", "stop_sequence", "max_tokens", "refusal"})
-
-
-_CHOSEN = {
-    "<local-command-stdout>Set model to": "model",
-    "<local-command-stdout>Set effort level to": "effort",
-}
-"""How the program confirms that somebody changed a setting. Its words are for a person; the next answer has the value."""
-
-MAX_SETTING = 200
-
-MODE_ROW = "permission-mode"
-"""The type of the row that says in which mode a terminal is. Our own programs write none."""
-
-
-@attrs.define
-class Chosen:
-    """What somebody chose in a terminal, for the answers that follow.
-
-    The program writes its mode down with each message, and as a turn or the program ends.
-
-    Attributes:
-        waiting: settings that were changed and whose values no row has shown yet.
-        settings: the values of those that one has.
-    """
-
-    waiting: set[str]
-    settings: dict[str, str] = attrs.field(factory=dict)
-
-    def take(self, row: dict[str, Any]) -> None:
-        """Look at the next row of a terminal's."""
-        if mode := mode_of(row):
-            self.settings["permission_mode"] = mode
-        message = row.get("message")
-        if not isinstance(message, dict):
-            return
-        if row.get("type") == "user" and isinstance(message.get("content"), str):
-            self.waiting |= {name for words, name in _CHOSEN.items() if message["content"].startswith(words)}
-        elif self.waiting and row.get("type") == "assistant" and message.get("model") != "<synthetic>":
-            told = {"model": row.get("requestedModel") or message.get("model"), "effort": row.get("effort")}
-            for name in self.waiting:
-                if value := _string(told[name])[:MAX_SETTING]:
-                    self.settings[name] = value
-            self.waiting = set()
-
-
-def mode_of(row: dict[str, Any]) -> str:
-    """Return the permission mode that a row has; empty if none."""
-    return _string(row.get("permissionMode"))[:MAX_SETTING]
 
 
 def row_id(value: object) -> str:

@@ -44,7 +44,7 @@ def look_at_claude(
         size = os.stat(path).st_size
         if size <= mark.offset and not is_open:
             return DeskLook(attrs.evolve(mark, offset=min(size, mark.offset)), where, is_open=is_open)
-        grown = files.growth(path, min(mark.offset, size), mark.leaf, mark.chosen)
+        grown = files.growth(path, min(mark.offset, size), mark)
     except (NotReadable, OSError):
         return DeskLook(mark, where, is_open=is_open)
     closes = (where is None or where.status == "idle") and not grown.more
@@ -56,6 +56,7 @@ def look_at_claude(
         rests,
         title=grown.title or mark.title,
         chosen=tuple(sorted(grown.chosen.waiting)),
+        answered=grown.chosen.last,
     )
     title = grown.title if grown.title != mark.title else ""
     rewound = _is_rewound(grown.rows, grown.parents, grown.previous)

@@ -15,6 +15,7 @@ __all__ = [
     "MAX_LIST_TEXT",
     "MAX_MESSAGES",
     "MAX_TEXT",
+    "Answered",
     "Began",
     "DeskEvent",
     "DeskHistory",
@@ -59,6 +60,22 @@ class Where:
 
 
 @attrs.frozen
+class Answered:
+    """What the newest answer in a terminal was asked with; all empty if a program of ours answered since.
+
+    Attributes:
+        model, effort: as the program calls them; empty if not known.
+        mode: the newest permission mode.
+        thinks_more: whether the turn has another effort than the one that was chosen, for itself alone.
+    """
+
+    model: str = ""
+    effort: str = ""
+    mode: str = ""
+    thinks_more: bool = False
+
+
+@attrs.frozen
 class DeskMark:
     """How far a program's record of a conversation was read.
 
@@ -70,6 +87,7 @@ class DeskMark:
         title: the newest title that the record had there.
         in_ours: whether the row at `offset` is in the middle of a turn that began here.
         chosen: the settings that somebody changed there and that no answer has had yet.
+        answered: what the newest answer there was asked with.
     """
 
     native_id: str
@@ -79,6 +97,7 @@ class DeskMark:
     in_ours: bool = False
     title: str = ""
     chosen: tuple[str, ...] = ()
+    answered: Answered = Answered()
 
 
 @attrs.frozen

@@ -5,9 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import trio
+
 from tests.e2e.agents import ASKING, START_S, Agents, begin, end_of, open_agents
-from tests.e2e.desk import CLAUDE, QUIET, READY_ASKING, claude_env, listed_at_desk, open_desk, said_at_desk
+from tests.e2e.desk import (
+    CLAUDE,
+    QUIET,
+    READY,
+    READY_ASKING,
+    claude_env,
+    listed_at_desk,
+    open_desk,
+    said_at_desk,
+)
 from tests.e2e.world import open_http
+from tests.standin.replies import Answer, Text
 from tests.standin.rig import eventually
 from tests.support.device import Device, Json
 from tests.support.tui import claude_home, open_tui
@@ -129,6 +141,37 @@ async def test_plan_mode_of_a_claude_terminal_counts_here(place: Path) -> None:
         await end_of(phone, mine["turn_id"])
         await eventually(lambda: bool(ours(agents)))
         assert ours(agents) == ["plan"]
+
+
+async def test_an_effort_chosen_during_an_answer_counts_here(place: Path) -> None:
+    """Claude Code writes no row for it; the next answer shows it."""
+    async with (
+        open_agents(place) as agents,
+        open_http(agents.server) as http,
+        agents.server.device() as phone,
+    ):
+        claude_home(agents.home, agents.workspace)
+        with open_tui([CLAUDE], agents.workspace, claude_env(agents)) as tui:
+            await tui.wait(READY)
+            await tui.say("hello from the desk")
+            await tui.wait("1 user messages; last: hello from the desk")
+            entry = await listed_at_desk(http)
+            made = await http.post(f"/api/desk/sessions/claude/{entry['native_id']}/open")
+            sid = made.json()["session_id"]
+            await phone.attach(sid)
+            await said_at_desk(phone, sid, tui, "second at the desk")
+            gate, start, seen = trio.Event(), len(phone.frames), tui.place
+            agents.claude.script(Answer.of(Text.of("alpha", gate, "omega")))
+            await tui.say("third at the desk")
+            said = await phone.wait_for("user_message", content="third at the desk", start=start)
+            await tui.say("/effort high")
+            await tui.wait("Set effort level to high", since=seen)
+            gate.set()
+            await end_of(phone, said["turn_id"])
+            start = len(phone.frames)
+            await said_at_desk(phone, sid, tui, "fourth at the desk")
+            chosen = await phone.wait_for("session_updated", start=start)
+            assert (chosen["settings"]["effort"], chosen["device_id"]) == ("high", "desk")
 
 
 async def test_a_codex_terminal_leaves_plan_mode_again(place: Path) -> None:

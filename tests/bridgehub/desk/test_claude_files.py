@@ -17,7 +17,7 @@ from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_rows import read_branch
 from bridgehub.desk.lines import backwards, forwards, open_record, parse, whole_size
 from bridgehub.desk.looking import look_at_claude
-from bridgehub.desk.records import Began, DeskEvent, DeskLook, DeskMark, Ended, Said, ToolCalled, ToolReturned
+from bridgehub.desk.records import Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import Turns
 from builderos.ids import wall_clock_ms
 from tests.bridgehub.desk.transcripts import Transcript, uid
@@ -240,61 +240,6 @@ def test_look_gives_what_others_added_once_and_not_our_own(tmp_path: Path) -> No
     assert not third.rewound
     assert third.mark is not None
     assert third.mark.offset == path.stat().st_size - len(b'{"type":"assis')
-
-
-def test_what_a_terminal_chose_is_known_with_the_next_answer(tmp_path: Path) -> None:
-    """Not before, since only the answer has the model's own name, and not what a program of ours was given."""
-    made = small()
-    path = made.write(tmp_path, ONE)
-    files = ClaudeFiles(tmp_path, wall_clock_ms)
-
-    def look(mark: DeskMark | None) -> DeskLook:
-        path.write_bytes(made.data())
-        return look_at_claude(files, tmp_path, [ONE], mark, is_open=False)
-
-    made.user("hello")
-    made.says("Hi.", requestedModel="one", effort="medium")
-    first = look(None)
-    made.user("<local-command-stdout>Set model to `Two` and saved as your default</local-command-stdout>")
-    second = look(first.mark)
-    assert (first.settings, second.settings) == ({}, {})
-    made.user("go on")
-    made.says("Yes.", requestedModel="two", effort="low")
-    third = look(second.mark)
-    assert third.settings == {"model": "two"}
-    made.user("<local-command-stdout>Set effort level to low (saved as your default)</local-command-stdout>")
-    made.user("go on")
-    made.says("Yes.", requestedModel="two", effort="low")
-    made.entrypoint = "builderos"
-    made.user("<local-command-stdout>Set model to `Three`</local-command-stdout>")
-    made.says("Ours.", requestedModel="three", effort="high")
-    fourth = look(third.mark)
-    assert fourth.settings == {"effort": "low"}
-    made.entrypoint = "cli"
-    made.says("Theirs.", requestedModel="four", effort={"not": "a word"})
-    assert look(fourth.mark).settings == {}
-
-
-def test_the_mode_of_a_terminal_comes_with_a_message_and_its_end(tmp_path: Path) -> None:
-    made = small()
-    path = made.write(tmp_path, ONE)
-    files = ClaudeFiles(tmp_path, wall_clock_ms)
-
-    def look(mark: DeskMark | None) -> DeskLook:
-        path.write_bytes(made.data())
-        return look_at_claude(files, tmp_path, [ONE], mark, is_open=False)
-
-    made.user("go on", permissionMode="plan")
-    first = look(None)
-    assert first.settings == {"permission_mode": "plan"}
-    made.other({"type": "permission-mode", "permissionMode": "acceptEdits", "sessionId": ONE})
-    second = look(first.mark)
-    assert second.settings == {"permission_mode": "acceptEdits"}
-    made.entrypoint = "builderos"
-    made.user("from the phone", permissionMode="plan")
-    made.add("user", isSidechain=True, message={"content": "a sub-agent's"}, permissionMode="plan")
-    made.other({"type": "permission-mode", "permissionMode": {"not": "a word"}})
-    assert look(second.mark).settings == {}
 
 
 def test_history_knows_the_newest_mode(tmp_path: Path) -> None:
