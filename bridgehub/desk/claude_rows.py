@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from bridgehub.agents.claude.translate.edits import told_diff
-from bridgehub.desk.claude_settings import mode_of
+from bridgehub.desk.claude_settings import mode_of, model_of
 from bridgehub.desk.lines import parse
 from bridgehub.desk.records import MAX_TEXT, DeskEvent, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import RowParts, read_time
@@ -157,6 +157,7 @@ class Branch:
         is_cut: whether older rows were left out.
         ids: which of the wanted rows it has. A large record has a million rows, so only those are kept.
         mode: the newest permission mode; empty if only ids are wanted.
+        model: which one the newest answer was asked of, if a terminal asked; empty if only ids are wanted.
     """
 
     rows: list[RowParts] = attrs.field(factory=list)
@@ -164,6 +165,7 @@ class Branch:
     is_cut: bool = False
     ids: set[str] = attrs.field(factory=set)
     mode: str = ""
+    model: str = ""
 
 
 def read_branch(
@@ -186,7 +188,7 @@ def read_branch(
     """
     branch, held, following, noted = Branch(), _Held(), "", ""
     left = 0 if size is None else size
-    seeks_mode = size is not None
+    seeks_mode = seeks_model = size is not None
     for line in lines:
         # Most of a large record are rows of other kinds, some of them long.
         has_mode = seeks_mode and b'"permissionMode"' in line
@@ -221,6 +223,9 @@ def read_branch(
                 if len(branch.ids) == len(wanted):
                     break
         else:
+            if seeks_model and row.get("type") == "assistant":
+                branch.model = "" if row.get("entrypoint") in OUR_WAYS else model_of(row)
+                seeks_model = not branch.model and row.get("entrypoint") not in OUR_WAYS
             branch.rows += reversed(held.beside(row))
             if said is not None:
                 branch.rows.append(said)

@@ -13,7 +13,7 @@ import attrs
 
 from bridgehub.desk.records import Answered
 
-__all__ = ["MODE_ROW", "Chosen", "mode_of"]
+__all__ = ["MODE_ROW", "Chosen", "mode_of", "model_of"]
 
 _CONFIRMED = {
     "<local-command-stdout>Set model to": "model",
@@ -65,14 +65,8 @@ class Chosen:
                 name for words, name in _CONFIRMED.items() if message["content"].startswith(words)
             }
             self.last = attrs.evolve(self.last, thinks_more=False)
-        elif (
-            isinstance(message, dict)
-            and row.get("type") == "assistant"
-            and message.get("model") != "<synthetic>"
-        ):
-            self._take_answer(
-                _word(row.get("requestedModel") or message.get("model")), _word(row.get("effort"))
-            )
+        elif model := model_of(row):
+            self._take_answer(model, _word(row.get("effort")))
 
     def _take_mode(self, mode: str) -> None:
         self.settings["permission_mode"] = mode
@@ -96,6 +90,13 @@ class Chosen:
 def mode_of(row: dict[str, Any]) -> str:
     """Return the permission mode that a row has; empty if none."""
     return _word(row.get("permissionMode"))
+
+
+def model_of(row: dict[str, Any]) -> str:
+    """Return the model that an answer was asked of; empty if the row is none, or the program wrote it by itself."""
+    message = row.get("message")
+    told = message.get("model") if isinstance(message, dict) and row.get("type") == "assistant" else None
+    return "" if told == "<synthetic>" else _word(row.get("requestedModel") or told)
 
 
 def _word(value: object) -> str:

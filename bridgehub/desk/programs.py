@@ -29,6 +29,7 @@ from bridgehub.desk.live.processes import end_politely
 from bridgehub.desk.looking import look_at_claude, look_at_codex
 from bridgehub.desk.records import (
     MAX_MESSAGES,
+    Answered,
     DeskEvent,
     DeskHistory,
     DeskLook,
@@ -145,10 +146,10 @@ class _Program:
             if self.is_claude:
                 branch = self.claude.branch(path, end, messages=MAX_MESSAGES // 2, size=MAX_HISTORY)
                 rows, is_cut, leaf, memory = branch.rows, branch.is_cut, branch.leaf, {"native": native_id}
-                mode = branch.mode
+                mode, answered = branch.mode, Answered(branch.model, mode=branch.mode)
             else:
                 rows, is_cut = self.codex.history(path, end, messages=MAX_MESSAGES // 2, size=MAX_HISTORY)
-                leaf, memory, mode = "", {"thread_id": native_id}, ""
+                leaf, memory, mode, answered = "", {"thread_id": native_id}, "", Answered()
         except (OSError, NotReadable) as error:
             raise NoSuchSession(native_id) from error
         turns, events = Turns(), list[DeskEvent]()
@@ -160,7 +161,7 @@ class _Program:
         where = live.get(native_id)
         if where is None:
             events += turns.close()
-        mark = DeskMark(native_id, end, leaf, turns.rests)
+        mark = DeskMark(native_id, end, leaf, turns.rests, answered=answered)
         return DeskHistory(session, events, mark, memory, is_cut, mode)
 
     def on_branch(

@@ -242,15 +242,22 @@ def test_look_gives_what_others_added_once_and_not_our_own(tmp_path: Path) -> No
     assert third.mark.offset == path.stat().st_size - len(b'{"type":"assis')
 
 
-def test_history_knows_the_newest_mode(tmp_path: Path) -> None:
+def test_history_knows_the_newest_mode_and_model(tmp_path: Path) -> None:
     made = small()
     made.user("hello", permissionMode="default")
     made.other({"type": "permission-mode", "permissionMode": "plan", "sessionId": ONE})
-    made.says("Hi.")
+    made.says("Hi.", requestedModel="one")
+    made.says("So.", requestedModel="two")
     path = made.write(tmp_path, ONE)
     files, end = ClaudeFiles(tmp_path, wall_clock_ms), path.stat().st_size
-    assert files.branch(str(path), end, messages=10, size=1 << 20).mode == "plan"
-    assert files.branch(str(path), end, messages=10, wanted={uid(1)}).mode == ""
+    branch = files.branch(str(path), end, messages=10, size=1 << 20)
+    assert (branch.mode, branch.model) == ("plan", "two")
+    branch = files.branch(str(path), end, messages=10, wanted={uid(1)})
+    assert (branch.mode, branch.model) == ("", "")
+    made.entrypoint = "builderos"
+    made.says("Ours.", requestedModel="three")
+    path = made.write(tmp_path, ONE)
+    assert files.branch(str(path), path.stat().st_size, messages=10, size=1 << 20).model == ""
 
 
 def test_a_large_branch_takes_no_memory_for_its_rows(tmp_path: Path) -> None:
