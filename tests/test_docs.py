@@ -154,3 +154,13 @@ def test_a_link_of_the_readme_leads_somewhere() -> None:
     ]
     assert len(links) > 20, "the README is read"
     assert {f"{page.name}: {link}" for page, link in links if not (ROOT / link).exists()} == set()
+
+
+def test_the_readme_links_to_each_page() -> None:
+    links = set(re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text()))
+    pages = {
+        str(page.relative_to(ROOT))
+        for room in ("user", "internals")
+        for page in ROOT.glob(f"docs/{room}/*.md")
+    }
+    assert pages - links == set()
