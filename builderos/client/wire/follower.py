@@ -9,12 +9,11 @@ import attrs
 import trio
 
 from builderos.client.state import Follow, ReconnectError
-from builderos.client.wire.backoff import Backoff
 from builderos.client.wire.connection import ServerConnection, connect
 from builderos.client.wire.frames import Frame, encode
-from builderos.client.wire.server import LinkLostError, NoServerError, Server
+from builderos.client.wire.server import Backoff, LinkLostError, NoServerError, Server
 
-__all__ = ["Backoff", "Follower"]
+__all__ = ["Follower"]
 
 
 @attrs.define(eq=False)

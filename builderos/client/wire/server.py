@@ -1,4 +1,7 @@
-"""Where a server is, with which key, how a connection to it can fail, and what a command prints then. Loads little."""
+"""Where a server is and with which key; how a connection to it can fail, and how long to wait before the next one.
+
+Loads little: a command that finds no server ends at once.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from storage.holder import read_holder
 __all__ = [
     "KEY_FILE",
     "PERMANENT_CLOSES",
+    "Backoff",
     "Find",
     "LinkLostError",
     "NoServerError",
@@ -28,6 +32,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    import random
     import ssl
 
 KEY_FILE = "api-key"
@@ -36,6 +41,10 @@ KEY_FILE = "api-key"
 PERMANENT_CLOSES = {4401: "the key is not valid", 4403: "this key does not allow that"}
 """Close codes after which reconnecting does not help."""
 
+FIRST_S = 0.1
+LAST_S = 5.0
+"""The waits between two attempts to connect grow from the first to the last."""
+
 
 class NoServerError(Exception):
     """The command finds no server or no key; the text says what to do."""
@@ -43,6 +52,26 @@ class NoServerError(Exception):
 
 class LinkLostError(Exception):
     """The connection is lost or cannot be made; a later one may succeed."""
+
+
+@attrs.define(eq=False)
+class Backoff:
+    """Waits that double from 0.1 s to 5 s. Each is shortened by up to half at random, so that devices do not reconnect
+    together.
+    """
+
+    chance: random.Random
+    _next_s: float = FIRST_S
+
+    def next_s(self) -> float:
+        """Return how long to wait now, in seconds."""
+        wait = self._next_s
+        self._next_s = min(LAST_S, wait * 2)
+        return wait * (1 - self.chance.random() / 2)
+
+    def reset(self) -> None:
+        """Reset after a success: the next wait is short again."""
+        self._next_s = FIRST_S
 
 
 @attrs.frozen

@@ -15,9 +15,8 @@ from typing import Any, Final, Literal, Protocol
 import attrs
 
 from builderos.client.state import Follow, ReconnectError, RefusedError
-from builderos.client.wire.backoff import Backoff
 from builderos.client.wire.frames import Frame, SeenPosition, encode
-from builderos.client.wire.server import LinkLostError, NoServerError, Server
+from builderos.client.wire.server import Backoff, LinkLostError, NoServerError, Server
 from builderos.terminal.wire.link import Link, open_link
 
 __all__ = ["FrameListener", "Wire"]

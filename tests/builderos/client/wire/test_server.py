@@ -1,14 +1,15 @@
-"""Commands find the server of a data folder, with its key."""
+"""Commands find the server of a data folder, with its key; and what is lost is tried again, ever more rarely."""
 
 from __future__ import annotations
 
+import random
 import ssl
 from pathlib import Path
 
 import psutil
 import pytest
 
-from builderos.client.wire.connection import NoServerError, Server, find_server
+from builderos.client.wire.server import FIRST_S, LAST_S, Backoff, NoServerError, Server, find_server
 from tests.builderos.held import hold
 
 
@@ -50,3 +51,12 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
         find_server(tmp_path, "http://127.0.0.1:1", None)
     with pytest.raises(NoServerError, match="not an address"):
         find_server(tmp_path, "localhost:8080", "k")
+
+
+def test_waits_grow_and_differ() -> None:
+    backoff = Backoff(random.Random(1))
+    waits = [backoff.next_s() for _ in range(10)]
+    assert all(FIRST_S / 2 <= wait <= LAST_S for wait in waits)
+    assert waits[-1] >= LAST_S / 2
+    backoff.reset()
+    assert backoff.next_s() <= FIRST_S
