@@ -16,8 +16,7 @@ import attrs
 
 from bridgehub.desk.claude_rows import OUR_WAYS, Branch, read_branch, row_id, row_parts
 from bridgehub.desk.claude_settings import MODE_ROW, Chosen
-from bridgehub.desk.described import Described
-from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
+from bridgehub.desk.files import Described, NotReadable, backwards, forwards, open_record, parse
 from bridgehub.desk.records import DeskMark, DeskSession, list_text
 from bridgehub.desk.turns import RowParts
 

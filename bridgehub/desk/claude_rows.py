@@ -15,7 +15,7 @@ import attrs
 
 from bridgehub.agents.claude.translate.edits import told_diff
 from bridgehub.desk.claude_settings import mode_of, model_of
-from bridgehub.desk.lines import parse
+from bridgehub.desk.files import parse
 from bridgehub.desk.records import MAX_TEXT, DeskEvent, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import RowParts, read_time
 

@@ -11,8 +11,7 @@ import attrs
 
 from bridgehub.desk.claude_rows import ROW_COSTS, row_id
 from bridgehub.desk.codex_rows import CodexRows, item_of
-from bridgehub.desk.described import Described
-from bridgehub.desk.lines import NotReadable, backwards, forwards, open_record, parse
+from bridgehub.desk.files import Described, NotReadable, backwards, forwards, open_record, parse
 from bridgehub.desk.records import DeskSession, list_text
 from bridgehub.desk.turns import RowParts
 

@@ -14,7 +14,7 @@ import attrs
 
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.lines import NotReadable
+from bridgehub.desk.files import NotReadable
 from bridgehub.desk.live.claude_live import live_programs
 from bridgehub.desk.live.codex_live import CodexWriters
 from bridgehub.desk.records import DeskEvent, DeskLook, DeskMark

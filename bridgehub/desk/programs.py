@@ -21,7 +21,7 @@ from bridgehub.agents.claude.settings import config_folder
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_rows import row_id
 from bridgehub.desk.codex_files import CodexFiles
-from bridgehub.desk.lines import NotReadable, whole_size
+from bridgehub.desk.files import NotReadable, whole_size
 from bridgehub.desk.live.changes import ClaudeRegistry, CodexRegistry, DeskChanges, Registry, Watched
 from bridgehub.desk.live.claude_live import live_programs
 from bridgehub.desk.live.codex_live import CodexWriters, live_threads

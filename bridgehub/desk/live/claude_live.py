@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from bridgehub.desk.claude_rows import OUR_WAYS, row_id
-from bridgehub.desk.lines import NotReadable, open_record, parse
+from bridgehub.desk.files import NotReadable, open_record, parse
 from bridgehub.desk.live.processes import is_ours, runs_since
 from bridgehub.desk.records import Where
 

@@ -15,7 +15,7 @@ import pytest
 from bridgehub.desk import claude_rows
 from bridgehub.desk.claude_files import ClaudeFiles
 from bridgehub.desk.claude_rows import read_branch
-from bridgehub.desk.lines import backwards, forwards, open_record, parse, whole_size
+from bridgehub.desk.files import backwards, forwards, open_record, parse, whole_size
 from bridgehub.desk.looking import look_at_claude
 from bridgehub.desk.records import Began, DeskEvent, Ended, Said, ToolCalled, ToolReturned
 from bridgehub.desk.turns import Turns

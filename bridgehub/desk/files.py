@@ -1,4 +1,4 @@
-"""Lines of a file that another program writes, forwards and backwards, in bounded memory.
+"""Files that another program writes: their lines, in bounded memory, and what the list shows of each. Blocks: use a thread.
 
 A line that has no end yet is not given. One longer than `MAX_LINE` is left out.
 """
@@ -7,17 +7,31 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
+import attrs
 import orjson
 
-__all__ = ["MAX_LINE", "NotReadable", "backwards", "forwards", "open_record", "parse", "whole_size"]
+from bridgehub.desk.records import DeskSession
+
+__all__ = [
+    "MAX_LINE",
+    "Described",
+    "NotReadable",
+    "backwards",
+    "forwards",
+    "open_record",
+    "parse",
+    "whole_size",
+]
 
 MAX_LINE = 8 * 1024 * 1024
 """Bytes of one line that is read; an image that an agent looked at is about five million."""
 
 CHUNK = 512 * 1024
+
+_Stamp = tuple[int, int, int]
 
 
 class NotReadable(Exception):
@@ -103,3 +117,34 @@ def parse(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return row if isinstance(row, dict) else None
+
+
+@attrs.define(eq=False)
+class Described:
+    """The sessions of files, by path, remembered until a file changes.
+
+    `describe` reads one file; it returns None for one that is not to be listed.
+    """
+
+    describe: Callable[[str, os.stat_result], DeskSession | None]
+    _seen: dict[str, tuple[_Stamp, DeskSession | None]] = attrs.field(factory=dict)
+
+    def sessions(self, files: Iterable[tuple[str, os.stat_result]]) -> tuple[list[DeskSession], int]:
+        """Return the sessions of exactly these files, and how many files cannot be read."""
+        found: list[DeskSession] = []
+        unreadable = 0
+        kept: dict[str, tuple[_Stamp, DeskSession | None]] = {}
+        for path, status in files:
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            known = self._seen.get(path)
+            if known is None or known[0] != stamp:
+                try:
+                    known = (stamp, self.describe(path, status))
+                except NotReadable:
+                    unreadable += 1
+                    continue
+            kept[path] = known
+            if known[1] is not None:
+                found.append(known[1])
+        self._seen = kept
+        return found, unreadable
