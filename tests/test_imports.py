@@ -161,7 +161,6 @@ PURE_FILES = (
     "builderos/terminal/model/entries.py",
     "builderos/terminal/model/parts.py",
     "builderos/terminal/model/sessions.py",
-    "builderos/terminal/model/tasks.py",
     "builderos/terminal/model/timeline.py",
     "builderos/terminal/model/tools.py",
     "builderos/terminal/wire/paint.py",

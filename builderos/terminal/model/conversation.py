@@ -9,19 +9,8 @@ import attrs
 
 from builderos.client.steering import Steering
 from builderos.client.wire.frames import TURN_ENDS, Frame
+from builderos.terminal.model import parts
 from builderos.terminal.model.entries import AnswerEntry, LineEntry, MessageEntry, Note, TextPart, ToolEntry
-from builderos.terminal.model.parts import (
-    end,
-    finish_tool,
-    past_answer,
-    past_message,
-    piece,
-    printed,
-    same,
-    start_tool,
-    whole,
-)
-from builderos.terminal.model.tasks import Task, note_task
 from builderos.terminal.model.timeline import Timeline
 
 __all__ = ["ConversationModel"]
@@ -65,7 +54,7 @@ class ConversationModel:
     began_at: str = ""
     pending: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
     refused: set[str] = attrs.field(factory=set)
-    tasks: dict[str, Task] = attrs.field(factory=dict)
+    tasks: dict[str, parts.Task] = attrs.field(factory=dict)
     plan: list[Mapping[str, Any]] = attrs.field(factory=list)
     devices: list[str] = attrs.field(factory=list)
     names: dict[str, str] = attrs.field(factory=dict)
@@ -133,10 +122,10 @@ class ConversationModel:
         """Take a page of `/messages` from before the first seq that is known."""
         for one in messages:
             if one.get("role") == "user":
-                self.timeline.insert(past_message(one))
+                self.timeline.insert(parts.past_message(one))
             else:
-                self.timeline.insert(past_answer(one))
-        first = min((whole(one, "seq") for one in messages), default=1)
+                self.timeline.insert(parts.past_answer(one))
+        first = min((parts.whole(one, "seq") for one in messages), default=1)
         self.timeline.first_seq = first if more and messages else 1
         self.version += 1
 
@@ -164,7 +153,7 @@ class ConversationModel:
             case "draft":
                 self.draft, self.draft_by = frame.content, frame.text("by_device")
             case "tool_output":
-                self.timeline.print_tools(frame.turn_id, printed(frame))
+                self.timeline.print_tools(frame.turn_id, parts.printed(frame))
             case "session_changed" if frame.text("title"):
                 self.title = frame.text("title")
 
@@ -186,7 +175,7 @@ class ConversationModel:
             if isinstance(one.get("request_id"), str)
         }
         for one in frame.tables("background"):
-            note_task(self.tasks, {**one, "background": True}, "")
+            parts.note_task(self.tasks, {**one, "background": True}, "")
         self.read_seq, self.head_seq = frame.number("read_seq"), frame.number("head_seq")
         self.draft = frame.text("draft")
         self._present(frame.tables("devices"))
@@ -197,7 +186,7 @@ class ConversationModel:
         """Show a message that waits and whose event lies before the history that was asked for."""
         message_id = one.get("message_id")
         if isinstance(message_id, str) and message_id not in self.timeline.messages:
-            entry = past_message({**one, "status": "queued"})
+            entry = parts.past_message({**one, "status": "queued"})
             entry.seq = -1_000_000 + len(self.timeline.messages)
             self.timeline.insert(entry)
 
@@ -230,7 +219,7 @@ class ConversationModel:
         known = self.timeline.messages.get(message_id)
         if known is not None and known.seq < 0:
             self.timeline.remove(message_id)  # it came with `attached`, cut
-        entry = past_message({**frame.body, "seq": frame.seq, "status": "sent"})
+        entry = parts.past_message({**frame.body, "seq": frame.seq, "status": "sent"})
         self.timeline.insert(entry)
 
     def _delivery(self, frame: Frame) -> None:
@@ -288,13 +277,13 @@ class ConversationModel:
             if tool.output is None and (
                 tool.tool_id == given
                 if given
-                else tool.name == request.get("tool") and same(tool.input, request.get("input"))
+                else tool.name == request.get("tool") and parts.same(tool.input, request.get("input"))
             ):
                 return tool
         return None
 
     def _task(self, frame: Frame) -> None:
-        note_task(self.tasks, frame.body, frame.content if frame.kind == "task_progress" else "")
+        parts.note_task(self.tasks, frame.body, frame.content if frame.kind == "task_progress" else "")
 
     def _plan(self, frame: Frame) -> None:
         self.plan = frame.tables("entries")
@@ -354,18 +343,18 @@ class ConversationModel:
             answer.passing = ""
         match frame.kind:
             case "message" | "thinking":
-                piece(answer, frame)
+                parts.piece(answer, frame)
             case "tool_started":
-                start_tool(answer, frame, self.timeline.printed)
+                parts.start_tool(answer, frame, self.timeline.printed)
             case "tool_finished":
-                finish_tool(answer, frame)
+                parts.finish_tool(answer, frame)
             case "block_dropped":
                 dropped = frame.text("block")
                 answer.parts = [
                     one for one in answer.parts if not (isinstance(one, TextPart) and one.block == dropped)
                 ]
             case _ if ends:
-                end(answer, frame)
+                parts.end(answer, frame)
 
     def _line(self, frame: Frame, line: LineEntry) -> None:
         """Put a line into its turn, in the order in which it came; without a turn it is an entry."""

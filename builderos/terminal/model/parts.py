@@ -1,18 +1,21 @@
-"""The parts of entries: how each is made of what the server sent. Pure."""
+"""The parts of entries, and the tasks of a session: how each is made of what the server sent. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+import attrs
 import orjson
 
 from builderos.client.wire.frames import Frame
 from builderos.terminal.model.entries import AnswerEntry, MessageEntry, TextPart, ToolEntry
 
 __all__ = [
+    "Task",
     "end",
     "finish_tool",
+    "note_task",
     "past_answer",
     "past_message",
     "piece",
@@ -21,6 +24,22 @@ __all__ = [
     "start_tool",
     "whole",
 ]
+
+MAX_TASKS: Final = 200
+"""Tasks that are shown; older ones that have ended go first."""
+
+
+@attrs.frozen
+class Task:
+    """Work of a sub-agent or a delegate. `parent` is the id of the task that started it."""
+
+    task_id: str
+    parent: str | None = None
+    agent: str = ""
+    title: str = ""
+    state: str = "running"
+    progress: str = ""
+    background: bool = False
 
 
 def piece(answer: AnswerEntry, frame: Frame) -> None:
@@ -80,6 +99,26 @@ def end(answer: AnswerEntry, frame: Frame) -> None:
     answer.resets_at = frame.text("resets_at")
     ways = frame.body.get("ways")
     answer.ways = tuple(one for one in ways if isinstance(one, str)) if isinstance(ways, list) else ()
+
+
+def note_task(tasks: dict[str, Task], body: Mapping[str, Any], progress: str) -> None:
+    """Take what an event or `attached` says of a task; what it leaves out stays."""
+    task_id = body.get("task_id")
+    if not isinstance(task_id, str):
+        return
+    known = tasks.get(task_id) or Task(task_id)
+    parent = body.get("parent_task_id")
+    tasks[task_id] = Task(
+        task_id,
+        parent if isinstance(parent, str) else known.parent,
+        str(body.get("agent_type") or known.agent),
+        str(body.get("title") or known.title),
+        str(body.get("state") or known.state),
+        progress or str(body.get("result") or "") or known.progress,
+        bool(body.get("background", known.background)),
+    )
+    if len(tasks) > MAX_TASKS:
+        del tasks[next((name for name, one in tasks.items() if one.state != "running"), task_id)]
 
 
 def past_message(one: Mapping[str, Any]) -> MessageEntry:

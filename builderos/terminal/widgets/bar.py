@@ -13,7 +13,7 @@ from builderos.client.machines import machine_words
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.conversation import ConversationModel
 from builderos.terminal.model.entries import AnswerEntry, ToolEntry
-from builderos.terminal.model.tasks import Task
+from builderos.terminal.model.parts import Task
 from builderos.terminal.model.tools import describe
 
 __all__ = ["Bar", "Pending", "pending_text", "status_text", "working_text"]
