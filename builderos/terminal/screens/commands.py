@@ -312,7 +312,7 @@ def answer_with(screen: SessionScreen, asking: Asking, wish: Wish) -> None:
 
 
 def _all() -> list[Command]:
-    from builderos.terminal.screens import around, files, find, waiting, workspace
+    from builderos.terminal.screens import around, find, waiting, workspace, writing
 
     return [
         Command("/mode", "Change the mode: what the agent may do without asking", _setting("mode")),
@@ -324,9 +324,9 @@ def _all() -> list[Command]:
         Command("/background", "Stop work in the background", _background),
         Command("/steer", "Send into the running turn", _steer),
         Command("/later", "Send at a time", _later),
-        Command("/attach", "Send a file with the next message", files.attach),
-        Command("/detach", "Send the next message without files", files.detach),
-        Command("/draft", "Take what another device is writing into the box", files.take_draft),
+        Command("/attach", "Send a file with the next message", writing.attach),
+        Command("/detach", "Send the next message without files", writing.detach),
+        Command("/draft", "Take what another device is writing into the box", writing.take_draft),
         Command("/queue", "Show messages that wait; take one back", waiting.show, "alt+up"),
         Command("/cancel", "Take the last message that waits back", waiting.cancel),
         Command("/sendnow", "Send the last message for later now", waiting.send_now),

@@ -14,10 +14,10 @@ from builderos.client.machines import wait_words
 from builderos.terminal.draw.entry import Pen
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.model.entries import AnswerEntry
-from builderos.terminal.screens import commands, typed
-from builderos.terminal.screens.files import HINT, Files
+from builderos.terminal.screens import commands
 from builderos.terminal.screens.find import Finder
 from builderos.terminal.screens.unread import UnreadLine
+from builderos.terminal.screens.writing import HINT, Files, box_label, entered
 from builderos.terminal.widgets.bar import Bar, Pending, pending_text, status_text, working_text
 from builderos.terminal.widgets.completions import Completions
 from builderos.terminal.widgets.composer import Composer
@@ -163,7 +163,7 @@ class SessionScreen(Screen[None]):
         wire = self.client.wire
         behind = self._lag(wire.behind)
         self.status.say(status_text(self.conversation, wire.state, behind, observes=self.client.observe))
-        title = flat(typed.label(self) or self.conversation.title or self.conversation.session_id)[:80]
+        title = flat(box_label(self) or self.conversation.title or self.conversation.session_id)[:80]
         if title != self._title:  # the box is drawn again
             self._title = title
             self.composer.border_title = Content(title)  # a plain str would be markup
@@ -224,7 +224,7 @@ class SessionScreen(Screen[None]):
     # ---- messages of the widgets ----
 
     def on_composer_sent(self, event: Composer.Sent) -> None:
-        typed.entered(self, event.text)
+        entered(self, event.text)
 
     def on_composer_typed(self, event: Composer.Typed) -> None:
         self.completions.look(self, event.word)

@@ -100,12 +100,12 @@ class Completions(OptionList, can_focus=False):
 
 
 def _commands(screen: SessionScreen, word: str) -> list[PickerRow]:
-    from builderos.terminal.screens.typed import COMMANDS
+    from builderos.terminal.screens.commands import BY_SLASH
 
-    own = [PickerRow(name, meaning, f"{name} ") for name, meaning in COMMANDS.items()]
+    own = [PickerRow(slash, command.name, f"{slash} ") for slash, command in BY_SLASH.items()]
     agents = [
         PickerRow(f"/{name}", about, f"/{name} ")
         for name, about in screen.conversation.steering.commands
-        if name.isprintable() and f"/{name}" not in COMMANDS
+        if name.isprintable() and f"/{name}" not in BY_SLASH
     ]
     return [one for one in [*own, *agents] if one.name.startswith(word)][:MOST]

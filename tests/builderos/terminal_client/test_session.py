@@ -12,7 +12,7 @@ from builderos.client.orders import OWN_COMMANDS
 from builderos.terminal.app import TerminalApp
 from builderos.terminal.client import Client
 from builderos.terminal.screens.commands import BY_SLASH
-from builderos.terminal.screens.typed import entered
+from builderos.terminal.screens.writing import entered
 from builderos.terminal.widgets.question import Question
 from tests.builderos.terminal_client.stage import Stage, on_stage
 

@@ -1,4 +1,4 @@
-"""Files that go with the next message, and the text that another device is writing."""
+"""What a person writes: what Enter does with it, the files that go with it, and what another device is writing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from builderos.terminal.draw.lines import flat
 if TYPE_CHECKING:
     from builderos.terminal.screens.session import SessionScreen
 
-__all__ = ["HINT", "Files", "attach", "detach", "take_draft"]
+__all__ = ["HINT", "Files", "attach", "box_label", "detach", "entered", "take_draft"]
 
 HINT: Final = "enter sends · ctrl+p commands · ctrl+c stops"
 
@@ -53,6 +53,42 @@ class Files:
         names = ", ".join(flat(one.name) for one in self._uploaded)
         words = f"with {names} · /detach sends without" if names else HINT
         self.screen.composer.border_subtitle = words.replace("[", "\\[")  # or it would be markup
+
+
+def entered(screen: SessionScreen, text: str) -> None:
+    """Take what stands in the box: a message, a command of ours, or whatever else the person was asked for."""
+    from builderos.terminal.screens.commands import BY_SLASH
+
+    if screen.wanted is not None:
+        take, screen.wanted = screen.wanted, None
+        screen.composer.clear_all()
+        screen.composer.last_key_at = 0.0
+        take(text.strip())
+        screen.changed()
+        return
+    text = text.strip("\n")
+    if not text.strip():
+        return
+    word, _, rest = text.partition(" ")
+    command = BY_SLASH.get(word) if "\n" not in text else None
+    if command is not None and (command.takes_text or not rest.strip()):
+        screen.composer.clear_all()
+        screen.client.keep.remember(text)
+        command.act(screen, rest.strip())
+        return
+    text_sent = text.removeprefix("/") if text.startswith("//") else text
+    if screen.client.send(text_sent, files=screen.files.addresses):
+        screen.files.clear()
+        screen.client.keep.remember(text)
+        screen.composer.clear_all()
+        screen.keep_draft("")
+        screen.composer.last_key_at = 0.0  # nobody is typing any more
+        screen.transcript.to_end()
+
+
+def box_label(screen: SessionScreen) -> str:
+    """Return what the box is for, if it is not for a message."""
+    return f"{screen.wanted_label} · enter accepts, esc leaves" if screen.wanted is not None else ""
 
 
 def attach(screen: SessionScreen, rest: str) -> None:
