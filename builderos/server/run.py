@@ -1,11 +1,17 @@
-"""`builderos serve` around the event loop: options and files before it, exit status and one line after it."""
+"""`builderos serve` around the event loop: options and files before it, exit status and one line after it.
+
+With `--take-over` it ends the server that holds the data folder, and no other process.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import time
+from pathlib import Path
 
 import attrs
+import psutil
 import trio
 
 from bridgehub.protocol.errors import unwrap
@@ -15,14 +21,22 @@ from builderos.server.parts import ServeOptions, ServerContext
 from builderos.server.process.early_signals import end_on_signals
 from builderos.server.process.logs import FILE_ONLY, open_logs
 from builderos.server.process.resources import connections_for, raise_file_limit
-from builderos.server.process.take_over import end_holder
 from builderos.server.server import ServeError, run_server
 from builderos.server.tls import Tls, TlsError
-from storage.data_folder import open_data_folder
+from storage.data_folder import open_data_folder, read_holder
 from storage.errors import StorageError, StorageLocked
 from storage.records import NODE_NAME, is_node_name
 
-__all__ = ["start_server"]
+__all__ = ["end_holder", "start_server"]
+
+GRACE_S = 15.0
+"""How long the holder may take to shut down: it closes its devices, releases busy hubs and writes its database."""
+
+LOOK_S = 0.02
+"""Poll interval: the end of a process that is not our child can only be polled."""
+
+KILL_S = 5.0
+"""How long a killed process may take to end."""
 
 log = logging.getLogger("builderos.server")
 
@@ -71,6 +85,43 @@ def _hold_and_run(options: ServeOptions, config: Config, tls: Tls | None, key: s
         except* Exception as group:
             status = _fail_unforeseen(group)
     return status
+
+
+def end_holder(data: Path) -> None:
+    """End the server that holds `data`, by SIGTERM and then by force; return once it has ended. Blocks.
+
+    The holder is found by its process id and start time; if it no longer runs, nothing is done. Its hubs are left
+    alone, so turns continue.
+
+    Raises:
+        PermissionError: the process belongs to another user.
+    """
+    holder = read_holder(data)
+    if holder is None or not holder.is_running():
+        return
+    try:
+        process = psutil.Process(holder.pid)
+        if not holder.is_running():
+            return
+        process.terminate()  # psutil compares the start time once more before each signal
+        if not _wait_gone(process, GRACE_S):
+            process.kill()
+            if not _wait_gone(process, KILL_S):
+                raise PermissionError(f"{holder} cannot be stopped")
+    except psutil.NoSuchProcess:
+        return
+    except psutil.AccessDenied as error:
+        raise PermissionError(f"{holder} belongs to another user") from error
+
+
+def _wait_gone(process: psutil.Process, limit_s: float) -> bool:
+    """Wait until the process has ended. A zombie counts as ended."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(LOOK_S)
+    return False
 
 
 def _fitting(config: Config) -> Config:

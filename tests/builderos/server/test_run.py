@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from builderos.server.process.take_over import end_holder
+from builderos.server.run import end_holder
 from tests.builderos.held import hold
 
 
