@@ -2,7 +2,7 @@
 
     data folder and its lock ⊃ store ⊃ hubs' starter ⊃ supervisor ⊃ listener
 
-An inner part uses the outer ones, so each part outlives those that need it. At the end the listener asks its devices to
+An inner part uses the outer ones, so each part outlives those that need it. At a signal the listener asks its devices to
 reconnect, the actors write their last events, the hubs are stopped or left running, and the store closes last.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -27,7 +28,6 @@ from builderos.ids import new_id, new_key, wall_clock_ms
 from builderos.server.database import OpenDatabase, open_database
 from builderos.server.hub_specs import agent_environment
 from builderos.server.parts import ServerContext, ServerParts, transport_config
-from builderos.server.process.signals import Shutdown
 from builderos.server.process.socket_folder import find_socket_folder
 from builderos.server.retention import CheckpointKeeper, Retention
 from builderos.server.sessions import make_desk, open_sessions
@@ -51,17 +51,50 @@ if TYPE_CHECKING:
     from actors.supervisor import Supervisor
     from builderos.server.nodes import ServerNodes
 
-__all__ = ["ServeError", "run_server"]
+__all__ = ["SHUTDOWN_S", "ServeError", "Shutdown", "run_server"]
 
 COLLECT_AFTER = 10_000
 """Objects allocated before Python collects the young generation (its own default is 700). Reference counts free nearly
 all of ours. A collection of this many takes a few hundred microseconds of the event loop."""
+
+SHUTDOWN_S = 30.0
+"""How long an orderly shutdown may take before everything is cancelled. Promised writes are on disk in any case."""
 
 log = logging.getLogger("builderos.server")
 
 
 class ServeError(Exception):
     """The server cannot start; the text is one line for a person."""
+
+
+@attrs.define(eq=False)
+class Shutdown:
+    """The first signal starts an orderly shutdown, the second one ends the server at once.
+
+    Attributes:
+        asked: set by the first signal.
+        stop_hubs: whether that was SIGINT: every hub of the data folder is to end too.
+    """
+
+    asked: trio.Event = attrs.field(factory=trio.Event)
+    stop_hubs: bool = False
+
+    async def run(
+        self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Watch for signals until cancelled. The second one, or the time limit, cancels `scope`."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for number in signals:
+                name = signal.Signals(number).name
+                if self.asked.is_set():
+                    log.warning("%s again: ending at once", name)
+                    scope.cancel(reason=f"{name} again")
+                    return
+                log.info("%s: shutting down", name)
+                self.stop_hubs = number == signal.SIGINT
+                scope.deadline = trio.current_time() + SHUTDOWN_S
+                self.asked.set()
 
 
 async def run_server(setup: ServerContext) -> None:

@@ -20,7 +20,7 @@ import yaml  # type: ignore[import-untyped]
 
 from builderos.cli import COMMANDS
 from builderos.config import parse_config
-from builderos.server.process.signals import SHUTDOWN_S
+from builderos.server.server import SHUTDOWN_S
 from tests.support.server import ROOT, open_server
 
 DEPLOY = ROOT / "deploy"

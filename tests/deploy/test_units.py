@@ -21,7 +21,7 @@ import psutil
 import pytest
 import trio
 
-from builderos.server.process.signals import SHUTDOWN_S
+from builderos.server.server import SHUTDOWN_S
 from tests.e2e.world import ENDLESS, end_turn, hubs_of, words_of
 from tests.support.server import ROOT, open_server
 

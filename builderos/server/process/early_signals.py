@@ -10,7 +10,7 @@ __all__ = ["end_on_signals"]
 
 
 def end_on_signals() -> None:
-    """Let SIGTERM and SIGINT end the process at once with status 0, until `process.signals` watches for them.
+    """Let SIGTERM and SIGINT end the process at once with status 0, until `Shutdown` of the server watches for them.
 
     At that time there is nothing to clean up: a lock ends with its process. An exception, raised wherever the program
     happens to be, would show as a traceback or as a failed import.

@@ -6,7 +6,7 @@ import signal
 
 import trio
 
-from builderos.server.process.signals import SHUTDOWN_S, Shutdown
+from builderos.server.server import SHUTDOWN_S, Shutdown
 
 
 async def test_the_first_signal_asks_and_the_second_ends() -> None:
