@@ -14,6 +14,7 @@ from storage.errors import (
     OutcomeUnknown,
     StorageUnavailable,
 )
+from storage.tables.notifications.alerts import Raise
 from storage.tables.notifications.changes import START
 from tests.postgres.cluster import Cluster
 from tests.postgres.stores import opened_on
@@ -113,6 +114,32 @@ async def test_rows_of_a_loaded_dump_are_read_once_more_in_their_order(
         position = await store.notifications.alerts.position()
         assert position is not None
         assert (await changes.page(position, {"complete"}, 9))[0] == []
+
+
+async def test_alerts_come_page_by_page(url: str, tmp_path: Path) -> None:
+    async with opened_on(url, tmp_path) as store:
+        alerts = store.notifications.alerts
+        await alerts.begin(START)
+        made = [
+            Raise(
+                alert_id=f"a{number}",
+                session_id="trip",
+                seq=number,
+                kind="finished",
+                subject=f"t{number}",
+                author=None,
+                raised_at_ms=2**40 + number // 2,
+                due_at_ms=0,
+            )
+            for number in range(4)
+        ]
+        assert await alerts.plan(START, START, made) == []
+        found: list[str] = []
+        before: tuple[int, str] | None = None
+        while page := await store.notifications.deliveries.why(None, before, 3):
+            found += [alert.alert_id for alert, _ in page]
+            before = (page[-1][0].raised_at_ms, page[-1][0].alert_id)
+        assert found == ["a3", "a2", "a1", "a0"]
 
 
 async def test_a_failing_append_of_a_batch_fails_alone(url: str, tmp_path: Path) -> None:

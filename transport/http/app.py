@@ -25,7 +25,7 @@ from transport.access.signed_urls import ACT_PATH
 from transport.access.signin import SignIns
 from transport.config import TransportConfig
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
-from transport.http.responses import HttpError, error_response
+from transport.http.responses import HttpError, error_response, query_of
 from transport.http.routes.capsules import list_capsules
 from transport.http.routes.changes import ChangeRoutes
 from transport.http.routes.delays import DelayRoutes
@@ -192,7 +192,7 @@ class _AllHere:
 
 async def _answer_here(route: Endpoint, request: Request, device: Device) -> Response:
     """Answer a route that may name another machine, of which there is none."""
-    node = request.query_params.get("node")
+    (node,) = query_of(request, "node")
     if node is not None:
         raise HttpError(404, "unknown_node", f"node: {UnknownNode(node)}")
     return await route(request, device)

@@ -25,7 +25,7 @@ from storage.errors import StorageError
 from transport.access.auth import authorize
 from transport.access.signed_urls import UPLOADS_PATH
 from transport.http.requests import MAX_JSON_BYTES, check_length, over_json, read_body, wait_left
-from transport.http.responses import HttpError
+from transport.http.responses import HttpError, query_of
 from transport.http.routes.files import has_blob
 from transport.http.services import HttpServices
 from transport.ports import Deps, Device, Nodes
@@ -200,7 +200,7 @@ class HomeRoutes:
         return None if record is None else record.owner
 
     async def _named_node(self, request: Request) -> str | None:
-        name = request.query_params.get("node")
+        (name,) = query_of(request, "node")
         if name is not None and not self.nodes.has(name):
             raise HttpError(404, "unknown_node", f"node: {UnknownNode(name)}")
         return name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.requests import Request
@@ -15,11 +16,13 @@ from transport.request_head import error_body
 __all__ = [
     "HttpError",
     "JsonAnswer",
+    "choice_of",
     "decode_cursor",
     "encode_cursor",
     "error_response",
     "limit_of",
     "number_of",
+    "query_of",
     "whole_number",
 ]
 
@@ -56,9 +59,27 @@ def error_response(status: int, code: str, message: str, by_device: str | None =
     return JsonAnswer(body, status_code=status, headers={"Cache-Control": "no-store"})
 
 
+def query_of(request: Request, *names: str) -> list[str | None]:
+    """Return a query's values; None for one that is not given. Raises HttpError if one is not UTF-8."""
+    text = request.scope["query_string"].decode("ascii", "surrogateescape")
+    found = dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
+    for name in names:
+        if any("\ud800" <= sign <= "\udfff" for sign in found.get(name, "")):
+            raise HttpError(400, "bad_request", f"{name} is not UTF-8.")
+    return [found.get(name) for name in names]
+
+
+def choice_of(request: Request, name: str, *choices: str) -> str | None:
+    """Return a query's value, one of `choices`; None if it is not given. Raises HttpError."""
+    (text,) = query_of(request, name)
+    if text is not None and text not in choices:
+        raise HttpError(400, "bad_request", f"{name} must be {' or '.join(choices)}.")
+    return text
+
+
 def number_of(request: Request, name: str) -> int | None:
     """Return a query's whole number, 0 or more; None if it is not given. Raises HttpError."""
-    text = request.query_params.get(name)
+    (text,) = query_of(request, name)
     if text is None:
         return None
     number = whole_number(text)
@@ -79,8 +100,9 @@ def encode_cursor(at_ms: int, name: str) -> str:
     return base64.urlsafe_b64encode(f"{at_ms}:{name}".encode()).decode().rstrip("=")
 
 
-def decode_cursor(text: str | None) -> tuple[int, str] | None:
-    """Return the place that a `before` names; None if it is not given. Raises HttpError."""
+def decode_cursor(request: Request) -> tuple[int, str] | None:
+    """Return the place that a query's `before` names; None if it is not given. Raises HttpError."""
+    (text,) = query_of(request, "before")
     if text is None:
         return None
     try:
@@ -89,7 +111,7 @@ def decode_cursor(text: str | None) -> tuple[int, str] | None:
         plain = ""
     at, _, name = plain.partition(":")
     at_ms = whole_number(at)
-    if at_ms is None:
+    if at_ms is None or not name.isprintable() or encode_cursor(at_ms, name) != text:
         raise HttpError(400, "bad_request", "`before` is not a valid cursor for this list.")
     return at_ms, name
 

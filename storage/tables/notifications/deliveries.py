@@ -67,9 +67,8 @@ WHERE alert_id = ?1 AND channel_id = ?2
 _IS_SETTLED = "SELECT settled_at_ms IS NOT NULL FROM alert WHERE alert_id = ?"
 _ALERTS = f"""
 SELECT {ALERT_COLUMNS} FROM alert WHERE (CAST(?1 AS TEXT) IS NULL OR session_id = ?1)
-  AND (CAST(?2 AS TEXT) IS NULL
-    OR (raised_at_ms, alert_id) < (SELECT raised_at_ms, alert_id FROM alert WHERE alert_id = ?2))
-ORDER BY raised_at_ms DESC, alert_id DESC LIMIT ?3
+  AND (CAST(?2 AS BIGINT) IS NULL OR (raised_at_ms, alert_id) < (CAST(?2 AS BIGINT), CAST(?3 AS TEXT)))
+ORDER BY raised_at_ms DESC, alert_id DESC LIMIT ?4
 """
 _OF_ALERT = f"SELECT {_DELIVERY} FROM delivery WHERE alert_id = ? ORDER BY channel_id"
 _LAST_SHOWN = """
@@ -175,9 +174,9 @@ class Deliveries:
         return await self._writer.submit(partial(_seen, bound, what, now_ms), durable=True)
 
     async def why(
-        self, session_id: str | None, before: str | None, limit: int
+        self, session_id: str | None, before: tuple[int, str] | None, limit: int
     ) -> list[tuple[Alert, list[AlertDelivery]]]:
-        """Return alerts with their deliveries, newest first."""
+        """Return alerts with their deliveries, newest first. `before`: only those behind this time and id."""
         return await self._readers.run(partial(_why, session_id, before, limit))
 
     async def last_shown(self) -> dict[str, int]:
@@ -227,9 +226,9 @@ def _seen(bound: tuple[str, str, str | None], what: str, now_ms: int, connection
 
 
 def _why(
-    session_id: str | None, before: str | None, limit: int, connection: Transaction
+    session_id: str | None, before: tuple[int, str] | None, limit: int, connection: Transaction
 ) -> list[tuple[Alert, list[AlertDelivery]]]:
-    rows: list[Any] = connection.execute(_ALERTS, (session_id, before, limit)).fetchall()
+    rows: list[Any] = connection.execute(_ALERTS, (session_id, *(before or (None, None)), limit)).fetchall()
     return [(Alert(*row), _deliveries(connection.execute(_OF_ALERT, row[:1]).fetchall())) for row in rows]
 
 

@@ -8,6 +8,7 @@ from transport.http.openapi.schemas import TEXT, Json, named
 
 __all__ = [
     "AFTER",
+    "FLAG",
     "JSON_BODY_ERRORS",
     "LIMIT",
     "NODE",
@@ -42,6 +43,7 @@ def in_path(name: str, schema: Json = TEXT) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
+FLAG: Final = {"enum": ["0", "1"]}
 NODE: Final = query("node", TEXT)
 LIMIT: Final = query("limit", {"type": "integer", "minimum": 1, "maximum": 500})
 AFTER: Final = query("after_seq", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1})

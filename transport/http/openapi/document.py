@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transport.http.openapi.calls import AFTER as _AFTER
+from transport.http.openapi.calls import FLAG as _FLAG
 from transport.http.openapi.calls import JSON_BODY_ERRORS as _JSON_BODY_ERRORS
 from transport.http.openapi.calls import LIMIT as _LIMIT
 from transport.http.openapi.calls import NODE as _NODE
@@ -215,7 +216,7 @@ def _work() -> Json:
                 ),
                 404,
                 409,
-                parameters=(_in_path("id", ID), _query("join", {"enum": ["1"]})),
+                parameters=(_in_path("id", ID), _query("join", _FLAG), _query("here", _FLAG)),
             )
         },
         "/api/folders": {
@@ -239,7 +240,7 @@ def _acting() -> Json:
                 object_of(ok=BOOL, session_id=ID),
                 404,
                 409,
-                parameters=(_in_path("id", ID),),
+                parameters=(_in_path("id", ID), _query("force", {"enum": ["true", "false"]})),
             )
         },
         "/api/{agent}/session/{id}/close": {

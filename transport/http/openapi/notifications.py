@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from transport.access.signed_urls import ACT_PATH
-from transport.http.openapi.calls import JSON_BODY_ERRORS, LIMIT, call, in_path, json_body, query, short
+from transport.http.openapi.calls import FLAG, JSON_BODY_ERRORS, LIMIT, call, in_path, json_body, query, short
 from transport.http.openapi.schemas import BOOL, COUNT, ID, TEXT, TIME, Json, list_of, nullable, object_of
 
 __all__ = ["notification_paths"]
@@ -73,9 +73,7 @@ def notification_paths() -> Json:
                 body=_registration(),
             )
         },
-        "/api/notifications": {
-            "get": call("The key's channels", channels, parameters=(query("all", {"enum": ["1"]}),))
-        },
+        "/api/notifications": {"get": call("The key's channels", channels, parameters=(query("all", FLAG),))},
         "/api/notifications/{id}": {
             "post": call(
                 "Change what a channel is notified",

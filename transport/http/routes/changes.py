@@ -13,8 +13,9 @@ from starlette.responses import Response
 from actors.events.codec import decode_row
 from actors.events.history import checkpoints_around
 from actors.events.session import Checkpoint
-from transport.http.responses import HttpError, JsonAnswer
-from transport.http.routes.workspace import query_of, workspace_of
+from bridgehub.workspace.paths import PathRefused, check_path
+from transport.http.responses import HttpError, JsonAnswer, query_of
+from transport.http.routes.workspace import path_error, workspace_of
 from transport.http.services import Work
 from transport.ports import Deps, Device
 from transport.workspace.comparing import CannotCompare, Compares, Wanted
@@ -49,6 +50,10 @@ class ChangeRoutes:
         turn, before, after, path = query_of(request, "turn", "from", "to", "path")
         if (before is None) != (after is None) or (turn is not None and before is not None):
             raise HttpError(400, "bad_request", "Give `turn`, or `from` and `to`, or none of them.")
+        try:
+            check_path(path or "")
+        except PathRefused as refused:
+            raise path_error(refused) from None
         if self.work.checkpoints is None:
             raise _NONE
         compares = Compares(self.work.checkpoints, workspace, session_id)

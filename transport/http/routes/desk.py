@@ -14,9 +14,17 @@ from actors.errors import SessionBusy
 from bridgehub.desk.records import MAX_MESSAGES, DeskSession, NoSuchSession, Where
 from storage.errors import SessionMissing
 from transport.http.requests import read_json
-from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of
+from transport.http.responses import (
+    HttpError,
+    JsonAnswer,
+    choice_of,
+    decode_cursor,
+    encode_cursor,
+    limit_of,
+    query_of,
+)
 from transport.http.routes.devices import act_of
-from transport.http.routes.workspace import query_of, refuse_elsewhere
+from transport.http.routes.workspace import folder_of, refuse_elsewhere
 from transport.http.services import DeskSessions
 from transport.ports import Deps, Device
 from transport.v3.decode import is_id
@@ -44,10 +52,11 @@ class DeskRoutes:
 
     async def listing(self, request: Request, _: Device) -> Response:
         """Return the sessions that the person's own programs keep, newest first."""
-        agent, workspace, query, before = query_of(request, "agent", "workspace", "q", "before")
-        limit, cursor = limit_of(request, LIMIT), decode_cursor(before)
+        agent, query = query_of(request, "agent", "q")
+        workspace = folder_of(request)
+        limit, cursor = limit_of(request, LIMIT), decode_cursor(request)
         if query is not None and len(query) > MAX_QUERY:
-            raise HttpError(400, "bad_request", f"q may have {MAX_QUERY} characters.")
+            raise HttpError(400, "bad_request", f"q must be a text of at most {MAX_QUERY} characters.")
         found = await self.desk.listed(agent, workspace, query)
         later = [one for one in found.sessions if cursor is None or _place(*one[:2]) < cursor]
         page = later[:limit]
@@ -74,7 +83,9 @@ class DeskRoutes:
         if record is None:
             raise SessionMissing(session_id)
         refuse_elsewhere(self.deps, record)
-        if request.query_params.get("here") == "1" and (sent_by := request.scope.get("builderos.sent_by")):
+        joins = choice_of(request, "join", "0", "1") == "1"
+        here = choice_of(request, "here", "0", "1") == "1"
+        if here and (sent_by := request.scope.get("builderos.sent_by")):
             raise HttpError(
                 409,
                 "other_machine",
@@ -82,7 +93,6 @@ class DeskRoutes:
                 f" Run this on {record.owner}: builderos resume {session_id}",
             )
         try:
-            joins = request.query_params.get("join") == "1"
             given = await self.desk.give_back(session_id, Author(by.id, by.id, by.name), joins=joins)
         except SessionBusy:
             raise HttpError(409, "busy", "A turn runs. Stop it or wait for its end.") from None

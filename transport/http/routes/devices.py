@@ -24,7 +24,7 @@ from storage.tables.pairings import MAX_PAIRINGS, PAIRING_MS, Pairing
 from transport.access.signed_urls import base_url
 from transport.http.reachable import MAX_ORIGIN, is_answered, origin_of
 from transport.http.requests import JsonBody, read_json
-from transport.http.responses import HttpError, JsonAnswer, limit_of
+from transport.http.responses import HttpError, JsonAnswer, limit_of, query_of
 from transport.http.services import HttpServices, Port
 from transport.ports import SCOPES, Device
 from transport.v3.events import timestamp
@@ -59,7 +59,7 @@ class DeviceRoutes:
 
     async def listing(self, request: Request, _: Device) -> Response:
         """Return the devices with valid keys, by age. All of them if no `limit` is given: there are few."""
-        limit, after = limit_of(request, MAX_DEVICES), request.query_params.get("after")
+        limit, (after,) = limit_of(request, MAX_DEVICES), query_of(request, "after")
         known = self.services.devices.list()
         if after is not None:
             places = [number for number, device in enumerate(known) if device.id == after]

@@ -21,7 +21,15 @@ from storage.tables.notifications.deliveries import AlertDelivery
 from transport.access.audit_trail import AuditTrail
 from transport.access.auth import authorize
 from transport.http.requests import JsonBody, read_json
-from transport.http.responses import HttpError, JsonAnswer, limit_of
+from transport.http.responses import (
+    HttpError,
+    JsonAnswer,
+    choice_of,
+    decode_cursor,
+    encode_cursor,
+    limit_of,
+    query_of,
+)
 from transport.ports import Device
 from transport.push.notifier import Notifier
 from transport.push.senders.sending import Card
@@ -103,7 +111,7 @@ class NotificationRoutes:
     async def listing(self, request: Request, device: Device) -> Response:
         """Return the key's own channels; with `all=1` those of all keys."""
         channels = await self.notifier.tables.channels.listing()
-        if request.query_params.get("all") == "1":
+        if choice_of(request, "all", "0", "1") == "1":
             if not authorize(device.scope, "GET /api/notifications?all=1"):
                 raise HttpError(403, "forbidden", "This key may not do that.")
         else:
@@ -187,17 +195,18 @@ class NotificationRoutes:
 
     async def why(self, request: Request, device: Device) -> Response:
         """Return the newest alerts, and in sentences what became of each on each channel."""
-        session_id, before = request.query_params.get("session_id"), request.query_params.get("before")
+        (session_id,), before = query_of(request, "session_id"), decode_cursor(request)
         if session_id is not None and not is_id(self.aliases.session(session_id)):
             raise HttpError(400, "bad_request", "session_id is not a valid id.")
         limit = limit_of(request, _DEFAULT_ALERTS)
         asked = None if session_id is None else self.aliases.session(session_id)
         found = await self.notifier.tables.deliveries.why(asked, before, limit + 1)
         channels = {one.channel_id: one for one in await self.notifier.tables.channels.listing()}
-        alerts = [_told(alert, deliveries, channels) for alert, deliveries in found[:limit]]
-        return JsonAnswer(
-            {"alerts": alerts, "next_before": alerts[-1]["alert_id"] if len(found) > limit else None}
-        )
+        page = found[:limit]
+        alerts = [_told(alert, deliveries, channels) for alert, deliveries in page]
+        last = page[-1][0] if len(found) > limit else None
+        next_before = None if last is None else encode_cursor(last.raised_at_ms, last.alert_id)
+        return JsonAnswer({"alerts": alerts, "next_before": next_before})
 
 
 def _is_key(text: str, length: int) -> bool:

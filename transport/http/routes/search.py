@@ -12,7 +12,7 @@ from starlette.responses import Response
 from storage.errors import SearchBusy
 from storage.tables.search import Hit, Search
 from transport.http.requests import wait_left
-from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of
+from transport.http.responses import HttpError, JsonAnswer, limit_of, number_of, query_of
 from transport.ports import Device
 from transport.v3.events import timestamp
 
@@ -27,7 +27,7 @@ _ROLES: Final = {"user_message": "user", "message": "assistant"}
 
 async def search(finder: Search, request: Request, _: Device) -> Response:
     """Return the entries that have all words."""
-    query = request.query_params.get("q")
+    (query,) = query_of(request, "q")
     if query is None or len(query) > MAX_QUERY:
         raise HttpError(400, "bad_request", f"q must be a text of at most {MAX_QUERY} characters.")
     limit = limit_of(request, HITS_LIMIT)

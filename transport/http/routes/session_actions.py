@@ -21,7 +21,7 @@ from storage.errors import SessionExists, SessionMissing, StorageError
 from storage.tables.audit import Audit
 from transport.config import TransportConfig
 from transport.http.requests import read_json
-from transport.http.responses import HttpError, JsonAnswer
+from transport.http.responses import HttpError, JsonAnswer, choice_of
 from transport.http.routes.devices import act_of
 from transport.http.services import Exports, Forks, Moves
 from transport.ports import Deps, Device
@@ -66,7 +66,7 @@ async def delete_session(
     session_id = request.path_params["id"]
     if not is_id(session_id):
         raise SessionMissing(session_id)
-    force = _flag(request.query_params.get("force"))
+    force = choice_of(request, "force", "true", "false") == "true"
     try:
         await sessions.remove(session_id, force=force)
     except SessionBusy:
@@ -77,12 +77,6 @@ async def delete_session(
     act = attrs.evolve(act, session_id=session_id, subject="forced" if force else act.subject)
     await audit.note(act)
     return JsonAnswer({"ok": True, "session_id": session_id})
-
-
-def _flag(text: str | None) -> bool:
-    if text not in (None, "true", "false"):
-        raise HttpError(400, "bad_request", "force must be true or false.")
-    return text == "true"
 
 
 async def fork_session(forks: Forks, make_id: Ids, request: Request, by: Device) -> Response:
@@ -155,7 +149,7 @@ _WriteAll = Callable[[Callable[[str], Awaitable[None]]], Awaitable[None]]
 
 async def export_session(exports: Exports, catalog: Catalog, request: Request, _: Device) -> Response:
     """Return a session as a file. Once it has begun, an error can only cut it off."""
-    form = _form(request.query_params.get("format", "md"))
+    form: Literal["md", "json"] = "json" if choice_of(request, "format", "md", "json") == "json" else "md"
     session_id = request.path_params["id"]
     if not is_id(session_id) or await catalog.get(session_id) is None:
         raise HttpError(404, "not_found", "There is no such session.")
@@ -166,14 +160,6 @@ async def export_session(exports: Exports, catalog: Catalog, request: Request, _
         "Cache-Control": "no-store",
     }
     return _Streamed(partial(exports, session_id, form), headers=headers)
-
-
-def _form(text: str) -> Literal["md", "json"]:
-    if text == "md":
-        return "md"
-    if text == "json":
-        return "json"
-    raise HttpError(400, "bad_request", "format must be md or json.")
 
 
 class _Streamed(Response):

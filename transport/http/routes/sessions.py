@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import attrs
 import trio
@@ -14,7 +14,16 @@ from actors.events.codec import decode_row
 from actors.events.committed import Committed
 from actors.events.conversation import TurnStarted, UserMessage
 from storage.records import SessionRecord
-from transport.http.responses import HttpError, JsonAnswer, decode_cursor, encode_cursor, limit_of, number_of
+from transport.http.responses import (
+    HttpError,
+    JsonAnswer,
+    choice_of,
+    decode_cursor,
+    encode_cursor,
+    limit_of,
+    number_of,
+)
+from transport.http.routes.workspace import folder_of
 from transport.ports import Deps, Device, Renders
 from transport.transcript import ANSWER_KINDS, ENTRY_KINDS, Answers, entries
 from transport.v3.decode import is_id
@@ -26,7 +35,7 @@ __all__ = ["SessionRoutes"]
 SESSIONS_LIMIT: Final = 100
 ROWS_LIMIT: Final = 200
 
-_ARCHIVED: Final[dict[str, bool | Literal[""] | None]] = {"true": True, "false": False, "all": None}
+_ARCHIVED: Final[dict[str, bool | None]] = {"true": True, "false": False, "all": None}
 
 PAGE_LENGTH: Final = 4 * 1024 * 1024
 """Code points of the messages, and of the answers, in one page; a single entry may be longer."""
@@ -53,11 +62,9 @@ class SessionRoutes:
     async def listing(self, request: Request, _: Device) -> Response:
         """Return the sessions, newest first."""
         limit = limit_of(request, SESSIONS_LIMIT)
-        before = decode_cursor(request.query_params.get("before"))
-        archived = _ARCHIVED.get(request.query_params.get("archived", "false"), "")
-        if archived == "":
-            raise HttpError(400, "bad_request", "archived must be true, false or all.")
-        workspace = request.query_params.get("workspace")
+        before = decode_cursor(request)
+        archived = _ARCHIVED[choice_of(request, "archived", *_ARCHIVED) or "false"]
+        workspace = folder_of(request)
         found = list(await self.deps.catalog.page(limit + 1, before, archived=archived, workspace=workspace))
         page = found[:limit]
         body = {
@@ -89,7 +96,7 @@ class SessionRoutes:
 
     async def messages(self, request: Request, _: Device) -> Response:
         """Return the messages, ascending: those after a place, or the last ones before one."""
-        html = request.query_params.get("format") == "html"
+        html = choice_of(request, "format", "html") is not None
         record = await self._record(request)
         limit = limit_of(request, ROWS_LIMIT)
         before, after = number_of(request, "before_seq"), number_of(request, "after_seq")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import attrs
 import trio
@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from actors.events.codec import decode_settings
-from bridgehub.workspace.paths import PathRefused
+from bridgehub.workspace.paths import MAX_PATH_CHARS, PathRefused
 from storage.records import SessionRecord
-from transport.http.responses import HttpError, JsonAnswer
+from transport.http.responses import HttpError, JsonAnswer, query_of
 from transport.http.routes.files import INLINE_TYPES, SAFE_HEADERS
 from transport.http.services import Work
 from transport.ports import Deps, Device
@@ -29,7 +29,7 @@ from transport.workspace.listing import PICKER_S, describe_folder, list_folder, 
 from transport.workspace.matching import MAX_QUERY_CHARS
 from transport.workspace.reading import OpenFile, language_of, open_for_reading
 
-__all__ = ["WorkspaceRoutes", "file_answer", "path_error", "query_of", "refuse_elsewhere", "workspace_of"]
+__all__ = ["WorkspaceRoutes", "file_answer", "folder_of", "path_error", "refuse_elsewhere", "workspace_of"]
 
 
 def refuse_elsewhere(deps: Deps, record: SessionRecord) -> None:
@@ -76,16 +76,14 @@ def path_error(refused: PathRefused) -> HttpError:
     return HttpError(_STATUS[refused.code], _CODES.get(refused.code, refused.code), str(refused))
 
 
-def query_of(request: Request, *names: str) -> list[str | None]:
-    """Return a query's values; None for one that is not given. Raises HttpError if one is not UTF-8."""
-    try:
-        pairs = parse_qsl(
-            request.scope["query_string"].decode("ascii"), keep_blank_values=True, errors="strict"
+def folder_of(request: Request) -> str | None:
+    """Return the folder that a query's `workspace` names; None if it is not given. Raises HttpError."""
+    (path,) = query_of(request, "workspace")
+    if path is not None and ("\0" in path or len(path) > MAX_PATH_CHARS):
+        raise HttpError(
+            400, "bad_request", f"workspace must be a path of at most {MAX_PATH_CHARS} characters."
         )
-    except (UnicodeDecodeError, ValueError):
-        raise HttpError(400, "bad_request", "The query is not UTF-8.") from None
-    found = dict(pairs)
-    return [found.get(name) for name in names]
+    return path
 
 
 async def workspace_of(deps: Deps, request: Request) -> str:
