@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,18 +14,18 @@ from actors.desk.questions import DeskAnswers
 from actors.desk.sessions import DeskList
 from actors.supervisor import Supervisor
 from builderos import VERSION
+from builderos.agent_checks import examine_agent
 from builderos.config import Config, bypass_agents
 from builderos.ids import new_code, new_id, new_key, wall_clock_ms
 from builderos.server.hub_specs import agent_environment
 from builderos.server.process.sleep import SleepCommand
-from builderos.server.readiness import ReadinessProbe
 from builderos.server.tls import Tls
 from storage.data_folder import CHECKPOINTS, WORKTREES, DataFolder
 from storage.store import Store
 from transport.access.attempts import SignInThrottle
 from transport.access.audit_trail import AuditTrail
 from transport.config import TransportConfig
-from transport.http.services import HttpServices, Work
+from transport.http.services import AgentState, HttpServices, Readiness, Work
 from transport.metrics import Figure, Metrics, lags_of
 from transport.ports import AppPorts, Deps
 from transport.push.attention import Attention
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from actors.nodes.router import Router
     from builderos.server.nodes import ServerNodes
 
-__all__ = ["ServeOptions", "ServerContext", "ServerParts", "transport_config"]
+__all__ = ["ReadinessProbe", "ServeOptions", "ServerContext", "ServerParts", "transport_config"]
 
 FEATURES = tuple(
     (name, True)
@@ -81,6 +81,35 @@ class ServerContext:
     folder: DataFolder
     tls: Tls | None
     key: str | None = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ReadinessProbe:
+    """Reports to devices whether the agents are installed and signed in, and how to fix what is not.
+
+    It uses the doctor's checks: they look at files and variables, and start no process. Blocks for a few stats of files.
+
+    Attributes:
+        environment: the part of the server's that agents get.
+    """
+
+    config: Config
+    environment: Mapping[str, str] = attrs.field(repr=False)
+    home: Path
+    workspace: Path
+
+    def __call__(self) -> Readiness:
+        """Return what is missing and how to fix it."""
+        agents = tuple(self._agent(name) for name in self.config.agents)
+        usable = self.workspace.is_dir() and os.access(self.workspace, os.R_OK | os.X_OK)
+        return Readiness(agents, self.workspace, usable)
+
+    def _agent(self, name: str) -> AgentState:
+        agent = self.config.agents[name]
+        for finding in examine_agent(name, agent, {**self.environment, **agent.env}, self.home):
+            if finding.fix:  # without one it is only a remark
+                return AgentState(name, agent.kind, finding.detail, finding.fix)
+        return AgentState(name, agent.kind)
 
 
 @attrs.frozen

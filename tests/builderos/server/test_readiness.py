@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from builderos.config import BridgeHubAgent, ClaudeAgent, Config, EchoAgent
-from builderos.server.readiness import ReadinessProbe
+from builderos.server.parts import ReadinessProbe
 from tests.builderos.terminal import run_command
 from tests.support.server import Server, open_server
 
