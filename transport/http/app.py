@@ -27,7 +27,7 @@ from transport.config import TransportConfig
 from transport.http.middleware import CODE_PATH, OPEN_PATHS, AliasedPaths, DrainRequestBody, Keys, SafeHeaders
 from transport.http.responses import HttpError, error_response, query_of
 from transport.http.routes.capsules import list_capsules
-from transport.http.routes.changes import ChangeRoutes
+from transport.http.routes.changes import list_changes
 from transport.http.routes.delays import DelayRoutes
 from transport.http.routes.desk import DeskRoutes
 from transport.http.routes.devices import DeviceRoutes, PairingRoutes
@@ -147,7 +147,7 @@ def _more_routes(
             _route(action, where.at_home(action, endpoint))
             for action, endpoint in (
                 ("DELETE /api/sessions/{id}", partial(delete_session, removal, services.audit, deps.clock)),
-                ("GET /api/sessions/{id}/changes", ChangeRoutes(deps, services.work).changes),
+                ("GET /api/sessions/{id}/changes", partial(list_changes, deps, services.work)),
                 ("GET /api/sessions/{id}/files", workspace.listing),
                 ("GET /api/sessions/{id}/file", workspace.file),
                 ("POST /api/sessions/{id}/give-back", desk.give_back),
