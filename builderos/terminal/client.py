@@ -23,7 +23,10 @@ from builderos.terminal.model.sessions import Sessions
 from builderos.terminal.wire.paint import Paint
 from builderos.terminal.wire.wire import Wire
 
-__all__ = ["Client", "NoView", "View"]
+__all__ = ["SCOPES", "Client", "NoView", "View"]
+
+SCOPES: Final = {"view": "View only", "approve": "View and approve", "drive": "Full use", "admin": "Admin"}
+"""The name of each scope of a key, from the fewest to the most rights."""
 
 PACE_MS: Final = 10
 """Pieces come in rounds. A round has a limit, so a long one holds up an answer that is written flat out."""
@@ -159,7 +162,7 @@ class Client:
 
     def may(self, scope: str) -> bool:
         """Return whether the key allows this, and we do not only watch."""
-        scopes = ("view", "approve", "drive", "admin")
+        scopes = list(SCOPES)
         return not self.observe and self.scope in scopes and scopes.index(self.scope) >= scopes.index(scope)
 
     def send(

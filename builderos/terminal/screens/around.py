@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.segment import Segment
 from rich.style import Style
 
+from builderos.terminal.client import SCOPES
 from builderos.terminal.draw.lines import Segments, paragraph
 
 if TYPE_CHECKING:
@@ -34,13 +35,6 @@ KEYS: Final = (
 )
 
 _QR: Final = Style(color="color(16)", bgcolor="color(231)")
-
-SCOPES: Final = {
-    "drive": "Full use",
-    "view": "View only",
-    "approve": "View and approve",
-    "admin": "Admin",
-}
 
 
 def help_(screen: SessionScreen, rest: str) -> None:
@@ -99,7 +93,7 @@ def devices(screen: SessionScreen, rest: str) -> None:
 
     def show(answer: Mapping[str, Any]) -> None:
         found = [one for one in answer.get("devices") or () if isinstance(one, dict)]
-        rows = [(str(one.get("name")), f"{one.get('scope')} · {one.get('id')}", one) for one in found]
+        rows = [(str(one.get("name")), f"{_scope_name(one)} · {one.get('id')}", one) for one in found]
         choose(screen, "Devices; enter revokes one", rows, revoke)
 
     ask_for(screen, screen.client.call("GET", "/api/devices"), show)
@@ -125,9 +119,13 @@ def pair(screen: SessionScreen, rest: str) -> None:
     def ask(scope: str) -> None:
         ask_for(screen, screen.client.call("POST", "/api/devices/pair", {"name": None, "scope": scope}), show)
 
-    choose(
-        screen, "What may the other device do?", [(name, scope, scope) for scope, name in SCOPES.items()], ask
-    )
+    rows = [(SCOPES[scope], scope, scope) for scope in ("drive", "approve", "view", "admin")]
+    choose(screen, "What may the other device do?", rows, ask)
+
+
+def _scope_name(device: Mapping[str, Any]) -> str:
+    scope = str(device.get("scope"))
+    return SCOPES.get(scope, scope)
 
 
 def desk(screen: SessionScreen, rest: str) -> None:

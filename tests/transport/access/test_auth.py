@@ -9,6 +9,7 @@ import attrs
 import pytest
 from starlette.routing import Route
 
+from builderos.terminal import client
 from tests.fakes.bus import FakeServer
 from tests.test_imports import ROOT
 from tests.transport.services import open_services
@@ -75,9 +76,11 @@ def test_a_scope_holds_those_before_it(action: str, least: str) -> None:
     assert allowed == scopes[scopes.index(least) :]
 
 
-@pytest.mark.parametrize("path", ["transport/web/js/client.js", "builderos/terminal/client.py"])
-def test_clients_have_the_same_scopes_in_the_same_order(path: str) -> None:
+def test_clients_have_the_same_scopes_in_the_same_order() -> None:
     """They keep a copy: the browser has no Python, and the terminal client loads little."""
-    copy = re.search(r"scopes = [\[(]([^\])]*)[\])]", (ROOT / path).read_text())
+    text = (ROOT / "transport/web/js/names.js").read_text()
+    copy = re.search(r"SCOPES = \{([^}]*)\}", text)
     assert copy is not None
-    assert re.findall(r'"(\w+)"', copy[1]) == list(SCOPES)
+    in_web = dict(re.findall(r'(\w+): "([^"]+)"', copy[1]))
+    assert list(in_web) == list(SCOPES)
+    assert list(in_web.items()) == list(client.SCOPES.items()), "one scope has one name in both"

@@ -4,6 +4,7 @@
 import { Api } from "./api.js";
 import { Connection } from "./connection.js";
 import { deviceId, recall, remember, renewDeviceId } from "./identity.js";
+import { SCOPES } from "./names.js";
 import { OpenSession } from "./session.js";
 import { Outbox } from "./outbox.js";
 import { Paint } from "./paint.js";
@@ -72,7 +73,7 @@ export class Client {
 
 	/** @param {"approve" | "drive" | "admin"} scope */
 	may(scope) {
-		const scopes = ["view", "approve", "drive", "admin"];
+		const scopes = Object.keys(SCOPES);
 		return scopes.indexOf(this.scope) >= scopes.indexOf(scope);
 	}
 

@@ -1,4 +1,7 @@
-// Names of agents, sessions and modes. Pure.
+// Names of agents, sessions, modes and scopes. Pure.
+
+/** The name of each scope of a key, from the fewest to the most rights. @type {Record<string, string>} */
+export const SCOPES = { view: "View only", approve: "View and approve", drive: "Full use", admin: "Admin" };
 
 /** The name of a session. An id that a client made up is not a useful name. @param {string} title @param {string} id */
 export function sessionName(title, id) {

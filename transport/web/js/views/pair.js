@@ -2,9 +2,8 @@
 
 import { button, clockTime, copyText, el, field } from "../dom.js";
 import { recall, remember } from "../identity.js";
+import { SCOPES } from "../names.js";
 import { openDialog } from "./dialogs.js";
-
-const SCOPES = { view: "View only", approve: "View and approve", drive: "Full use", admin: "Admin" };
 
 /** Whether an address works only on the computer on which it is used. @param {string} host */
 function isLoopback(host) {
@@ -33,9 +32,7 @@ export function pairDevice(api) {
 	const address = el("input", { type: "text", value: usual, placeholder: "https://builder.example.net", ...plain });
 	const scope = el(
 		"select",
-		...["drive", "approve", "view", "admin"].map((one) =>
-			el("option", { value: one }, SCOPES[/** @type {"view"} */ (one)]),
-		),
+		...["drive", "approve", "view", "admin"].map((one) => el("option", { value: one }, SCOPES[one] ?? one)),
 	);
 	const alert = el("p", { role: "alert" });
 	const form = el(

@@ -2,6 +2,7 @@
 
 import { button, clockTime, el, field } from "../dom.js";
 import { recall } from "../identity.js";
+import { SCOPES } from "../names.js";
 import { confirmed, openDialog } from "./dialogs.js";
 import { notifications } from "./notifications.js";
 
@@ -54,13 +55,12 @@ export function shortcuts() {
 
 /** @param {HTMLElement} at @param {Client} client @param {(text: string) => void} say */
 async function drawDevices(at, client, say) {
-	const words = { view: "View only", approve: "View and approve", drive: "Full use", admin: "Admin" };
 	try {
 		const { devices } = await client.api.json("/api/devices");
 		const rows = devices.map((/** @type {any} */ one) => {
 			const remove = button("Remove", () => forget(at, client, one, say), "quiet");
 			remove.setAttribute("aria-label", `Remove ${one.name}`);
-			const facts = `${words[/** @type {"view"} */ (one.scope)] ?? one.scope} · since ${clockTime(one.created_at)}`;
+			const facts = `${SCOPES[one.scope] ?? one.scope} · since ${clockTime(one.created_at)}`;
 			return el(
 				"li",
 				el("span", el("b", one.name), el("small", ` ${facts}`)),
