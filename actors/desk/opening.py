@@ -47,7 +47,7 @@ class ReadsDesk(Protocol):
     """Reads conversations; implemented by `bridgehub.desk.programs.Desk`."""
 
     async def history(self, agent: str, native_id: str) -> DeskHistory:
-        """See `Desk.history`."""
+        """Read a conversation. Raises NoSuchSession."""
         ...
 
 

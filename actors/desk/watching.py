@@ -42,7 +42,7 @@ class LooksAtDesk(Protocol):
         ...
 
     def has(self, agent: str) -> bool:
-        """See `Desk.has`."""
+        """Return whether an agent's program may have sessions in a terminal that can be followed."""
         ...
 
     async def look(
@@ -55,21 +55,21 @@ class LooksAtDesk(Protocol):
         is_open: bool,
         known: frozenset[str] = frozenset(),
     ) -> DeskLook:
-        """See `Desk.look`."""
+        """Look at what others did to a session's conversation since `mark`."""
         ...
 
     def watch(
         self, agent: str, conversation: Callable[[], str], memory: Callable[[], Mapping[str, Any]]
     ) -> AbstractContextManager[Watched]:
-        """See `Desk.watch`."""
+        """Follow a session while inside the block: note whenever its conversation may have changed outside."""
         ...
 
     async def history(self, agent: str, native_id: str) -> DeskHistory:
-        """See `Desk.history`."""
+        """Read a conversation. Raises NoSuchSession."""
         ...
 
     async def where(self, agent: str, conversation: str, memory: Mapping[str, Any]) -> Where | None:
-        """See `Desk.where`."""
+        """Return which program of the person's has a session's conversation open; None if none has."""
         ...
 
     async def on_branch(
@@ -81,11 +81,11 @@ class LooksAtDesk(Protocol):
         *,
         end: int | None = None,
     ) -> frozenset[str] | None:
-        """See `Desk.on_branch`."""
+        """Return which of the `wanted` rows the conversation consists of now; None if its record has no branches."""
         ...
 
     async def end(self, where: Where) -> bool:
-        """See `Desk.end`."""
+        """Ask the program that has a session open to end; return whether it was asked."""
         ...
 
 

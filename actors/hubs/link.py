@@ -43,7 +43,7 @@ async def receive_ready(stream: trio.SocketStream) -> bytes:
 
 @attrs.define(eq=False)
 class SocketHubLink:
-    """See `actors.ports.HubLink`. One task sends at a time, one receives. Made by `open_link`."""
+    """Implements `actors.ports.HubLink`. One task sends at a time, one receives. Made by `open_link`."""
 
     welcome: Welcome
     _stream: trio.SocketStream

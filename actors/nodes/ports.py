@@ -55,11 +55,11 @@ class OwnSessions(Protocol):
     """The sessions of this machine; implemented by the supervisor."""
 
     async def submit(self, session_id: str, envelope: Envelope) -> None:
-        """See `actors.ports.CommandBus`."""
+        """Hand a command to the session's owner on this machine, as `actors.ports.CommandBus.submit`."""
         ...
 
     def listen(self, session_id: str, listener: Listener) -> AbstractContextManager[Tail]:
-        """See `actors.ports.LiveBus`."""
+        """Be woken by the session's news while inside the block."""
         ...
 
     def listeners_of(self, session_id: str) -> Sequence[Listener]:

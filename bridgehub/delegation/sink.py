@@ -95,7 +95,7 @@ class TaskSink:
         await self.parent.work_saved()
 
     async def tell_withdrawn(self) -> None:
-        """See `Sink`: the parent's requests are the person's."""
+        """Report withdrawn requests through the parent: its requests are the person's."""
         await self.parent.tell_withdrawn()
 
     async def emit(self, event: HubEvent) -> None:

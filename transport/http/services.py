@@ -99,7 +99,11 @@ class Forks(Protocol):
     async def fork(
         self, session_id: str, after_turn: str | None, *, new_id: str, device_id: str, title: str | None
     ) -> None:
-        """See `actors.supervisor.Supervisor.fork`."""
+        """Make a session `new_id` out of another one's turns up to and including `after_turn`; None: out of none.
+
+        Raises:
+            SessionMissing, SessionExists, UnknownTurn, TurnRuns, StorageError: nothing was made.
+        """
         ...
 
 
@@ -107,7 +111,14 @@ class Moves(Protocol):
     """Moves sessions between machines; implemented by `actors.nodes.moving`."""
 
     async def move(self, session_id: str, to: str, *, force: bool, by: str) -> bool:
-        """See `actors.nodes.moving.Moving.move`."""
+        """Move a session to a machine; return False if it is at home there already.
+
+        `force`: also while it works, and from a machine that is away. `by`: the device that wants it.
+
+        Raises:
+            SessionMissing, UnknownNode, MachineAway, NodeCallRefused: nothing was moved.
+            StorageError: nothing was moved, or nobody knows.
+        """
         ...
 
 
@@ -115,19 +126,26 @@ class DeskSessions(Protocol):
     """The person's own sessions on this computer; implemented by `actors.desk.sessions.DeskList`."""
 
     async def listed(self, agent: str | None, workspace: str | None, query: str | None) -> Listed:
-        """See `DeskList.listed`."""
+        """Return what matches, newest first. `query`: letters that title or first message have."""
         ...
 
     async def ours(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """See `DeskList.ours`."""
+        """Return the conversations of these that are sessions here, with the ids of the sessions."""
         ...
 
     async def open(self, agent: str, native_id: str, device_id: str) -> tuple[str, bool]:
-        """See `DeskList.open`."""
+        """Return the session of a conversation, and whether it was made now. Raises NoSuchSession, StorageError."""
         ...
 
     async def give_back(self, session_id: str, author: Author, *, joins: bool = False) -> GivenBack:
-        """See `DeskList.give_back`."""
+        """End a session's hub, and return what a terminal needs to continue its conversation.
+
+        If `joins`, a hub whose program a terminal can share stays, or is started.
+
+        Raises:
+            SessionMissing, SessionBusy, ActorError, StorageError: it stays here.
+            NoSuchSession: its agent has no program for a terminal, or no conversation yet.
+        """
         ...
 
 

@@ -61,12 +61,12 @@ class Pipes:
     _lines: LineCutter = attrs.field(factory=lambda: LineCutter(MAX_MESSAGE_BYTES))
 
     async def receive(self) -> Batched | None:
-        """See `ProgramWire`."""
+        """Implements `ProgramWire`."""
         chunk = await receive(self.process.stdout)
         return (self._lines.feed(chunk), len(chunk) >= PIPE_BYTES) if chunk else None
 
     async def send(self, message: bytes) -> None:
-        """See `ProgramWire`."""
+        """Implements `ProgramWire`."""
         assert self.process.stdin is not None
         try:
             await self.process.stdin.send_all(message + b"\n")
@@ -74,7 +74,7 @@ class Pipes:
             raise ProgramExited("its input is closed") from None
 
     async def aclose(self) -> None:
-        """See `ProgramWire`."""
+        """Implements `ProgramWire`."""
         assert self.process.stdin is not None
         await self.process.stdin.aclose()
 
@@ -88,7 +88,7 @@ class SocketWire:
     _sending: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def receive(self) -> Batched | None:
-        """See `ProgramWire`."""
+        """Implements `ProgramWire`."""
         if self._frames.is_over:
             return None
         for reply in self._take_replies():
@@ -97,11 +97,11 @@ class SocketWire:
         return (self._frames.feed(chunk), len(chunk) >= PIPE_BYTES) if chunk else None
 
     async def send(self, message: bytes) -> None:
-        """See `ProgramWire`."""
+        """Implements `ProgramWire`."""
         await self._send(frame(message))
 
     async def aclose(self) -> None:
-        """See `ProgramWire`."""
+        """Implements `ProgramWire`."""
         await self.stream.aclose()
 
     def _take_replies(self) -> list[bytes]:

@@ -67,7 +67,7 @@ class ClaudeRegistry:
     find: Callable[[str, Mapping[str, object]], tuple[str, str | None]]
 
     def stamp(self) -> object:
-        """See `Registry`."""
+        """Implements `Registry`."""
         try:
             with os.scandir(self.folder) as entries:
                 return sorted(
@@ -77,7 +77,7 @@ class ClaudeRegistry:
             return None
 
     def still(self, known: Mapping[str, Where]) -> dict[str, Where]:
-        """See `Registry`."""
+        """Implements `Registry`."""
         return self.live()
 
 
@@ -98,7 +98,7 @@ class CodexRegistry:
     _looks: int = 0
 
     def stamp(self) -> object:
-        """See `Registry`."""
+        """Implements `Registry`."""
         try:
             changed = os.stat(self.folder).st_mtime_ns
         except OSError:
@@ -108,7 +108,7 @@ class CodexRegistry:
         return None if is_young else (changed, self._looks // FIND_TICKS)
 
     def still(self, known: Mapping[str, Where]) -> dict[str, Where]:
-        """See `Registry`."""
+        """Implements `Registry`."""
         found = ((one, self.writer(one)) for one in known)
         return {one: where for one, where in found if where is not None}
 
