@@ -27,7 +27,7 @@ from actors.replies import IfHead
 from actors.session.inputs import FromHub, IdleTooLong, MarkFailed, Resume, TimeCame
 from bridgehub.agents.echo import OFFER
 from bridgehub.protocol import events as hub
-from tests.actors.world import FINAL, Fate, ModelHub, World
+from tests.actors.session_world import FINAL, Fate, ModelHub, World
 
 DEVICE = st.sampled_from(["phone", "mac"])
 Channel = Literal["text", "thinking"]

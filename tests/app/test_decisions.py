@@ -10,8 +10,8 @@ from trio.testing import MockClock
 
 from actors.events.conversation import Complete, Interrupted, Message, TurnStarted, UserMessage
 from actors.events.permissions import PermissionRequested, PermissionResolved
+from tests.app.app_server import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.app.line import Line, chat
-from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.fakes.bus import ALIASES, FakeSession
 
 

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock
 
 from actors.events.conversation import Complete, Message, TurnStarted, UserMessage
+from tests.app.app_server import SESSION_ALIAS, Phones, open_phone, open_world, talk
 from tests.app.emulation import Profile, jitter_of
-from tests.app.world import SESSION_ALIAS, Phones, open_phone, open_world, talk
 from tests.fakes.bus import FakeSession
 
 RUNS = 20

@@ -22,8 +22,8 @@ from actors.events.conversation import (
     Usage,
     UserMessage,
 )
+from tests.app.app_server import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, open_world, talk
 from tests.app.line import KEY, Line, Refused, chat
-from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, open_world, talk
 from tests.fakes.bus import FakeSession
 from transport import upgrade
 from transport.access.proxies import LOOPBACK

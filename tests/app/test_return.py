@@ -11,8 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from actors.events.conversation import Complete, Message, TurnStarted
+from tests.app.app_server import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.app.line import Line, chat
-from tests.app.world import PHONE, PHONE_ALIAS, SESSION, SESSION_ALIAS, World, open_world, talk
 from tests.fakes.bus import FakeSession
 from transport import upgrade
 

@@ -13,10 +13,10 @@ import httpx
 import pytest
 import trio
 
+from tests.app.app_server import Phones, open_phone
 from tests.app.emulation import Profile
 from tests.app.line import Line, chat, open_line
-from tests.app.world import Phones, open_phone
-from tests.e2e.world import ENDLESS, end_turn, words_of
+from tests.e2e.shared_server import ENDLESS, end_turn, words_of
 from tests.support.server import Server, open_server
 
 CONFIG = """

@@ -22,7 +22,7 @@ import pytest
 import trio
 
 from builderos.server.server import SHUTDOWN_S
-from tests.e2e.world import ENDLESS, end_turn, hubs_of, words_of
+from tests.e2e.shared_server import ENDLESS, end_turn, hubs_of, words_of
 from tests.support.server import ROOT, open_server
 
 UNIT = ROOT / "deploy" / "builderos.service"

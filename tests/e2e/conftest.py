@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.world import Shared, run_shared
+from tests.e2e.shared_server import Shared, run_shared
 
 
 @pytest.fixture(scope="session")

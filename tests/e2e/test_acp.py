@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from tests.e2e.world import hubs_of, kinds_of_turn, open_http, wait_processes_gone
+from tests.e2e.shared_server import hubs_of, kinds_of_turn, open_http, wait_processes_gone
 from tests.standin.acp_rig import agent_command
 from tests.support.server import Server, open_server, runs
 

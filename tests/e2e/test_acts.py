@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import trio
 
-from tests.e2e.world import ENDLESS, HEARTBEAT_S, Shared, all_events, end_turn, kinds_of_turn, open_http
+from tests.e2e.shared_server import (
+    ENDLESS,
+    HEARTBEAT_S,
+    Shared,
+    all_events,
+    end_turn,
+    kinds_of_turn,
+    open_http,
+)
 from tests.support.device import Json
 
 

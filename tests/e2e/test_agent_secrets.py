@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from tests.e2e.agents import FREE, START_S, Agents, bash, begin, end_of, open_agents
-from tests.e2e.world import hubs_of
+from tests.e2e.shared_server import hubs_of
 from tests.standin.openai_requests import SeenResponse
 from tests.standin.replies import Answer, Failure, Reply, Text
 from tests.standin.requests import Seen

@@ -16,7 +16,7 @@ import trio
 
 from tests.app.line import chat, open_line
 from tests.e2e.agents import AGENTS, ASKING, FREE, START_S, Agents, bash, begin, end_of, open_agents
-from tests.e2e.world import hubs_of, kinds_of_turn, open_http, sha256, story_of, wait_processes_gone
+from tests.e2e.shared_server import hubs_of, kinds_of_turn, open_http, sha256, story_of, wait_processes_gone
 from tests.standin.openai_requests import SeenResponse
 from tests.standin.replies import Answer, Reply, Text, ToolUse
 from tests.standin.requests import Seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.e2e.world import ENDLESS, Shared, all_events, open_http, story_of
+from tests.e2e.shared_server import ENDLESS, Shared, all_events, open_http, story_of
 from tests.support.device import Device
 
 

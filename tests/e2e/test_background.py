@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e.world import Shared, kinds_of_turn, open_http
+from tests.e2e.shared_server import Shared, kinds_of_turn, open_http
 from tests.support.server import open_server
 
 

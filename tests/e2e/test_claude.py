@@ -14,7 +14,7 @@ import attrs
 import psutil
 import trio
 
-from tests.e2e.world import (
+from tests.e2e.shared_server import (
     all_events,
     hubs_of,
     kinds_of_turn,

@@ -10,7 +10,7 @@ import attrs
 import psutil
 import trio
 
-from tests.e2e.world import hubs_of, kinds_of_turn, story_of
+from tests.e2e.shared_server import hubs_of, kinds_of_turn, story_of
 from tests.standin.openai import OpenAIStandIn, codex_env, open_openai, shell
 from tests.standin.replies import Answer, Text
 from tests.standin.rig import eventually

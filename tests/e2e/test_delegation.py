@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from bridgehub.delegation.mcp import CLAUDE_TOOL
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.standin.anthropic import StandIn, open_standin, standin_env
 from tests.standin.replies import Answer, ToolUse
 from tests.support.server import ROOT, Server, open_server

@@ -11,7 +11,7 @@ import trio
 from builderos.commands.resume import program_of
 from tests.e2e.agents import START_S, Agents, begin, end_of, open_agents
 from tests.e2e.desk import CLAUDE, READY, READY_ASKING, claude_env, install_hook, listed_at_desk
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.standin.openai import codex_env
 from tests.standin.rig import POLL_S
 from tests.support.device import Json

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.e2e.agents import START_S, end_of, open_agents
 from tests.e2e.desk import CLAUDE, READY_ASKING, claude_env, install_hook
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.support.tui import claude_home, open_tui
 
 ROUNDS = int(os.environ.get("BUILDEROS_TEST_ANSWERS", "4"))

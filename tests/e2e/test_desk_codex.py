@@ -15,7 +15,7 @@ from builderos.commands.resume import program_of
 from tests.e2e.agents import ASKING, START_S, begin, end_of, open_agents
 from tests.e2e.desk import CODEX_READY as READY
 from tests.e2e.desk import QUIET, listed_at_desk, open_desk, said_at_desk
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.standin.openai import codex_env, shell
 from tests.standin.openai_requests import SeenResponse
 from tests.standin.replies import Answer, Reply, Text, ToolUse

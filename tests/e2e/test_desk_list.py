@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from tests.bridgehub.desk.transcripts import Transcript, rollout, uid
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.support.device import Json
 from tests.support.server import open_server
 

@@ -18,7 +18,7 @@ from tests.e2e.desk import (
     open_desk,
     said_at_desk,
 )
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.standin.replies import Answer, Text
 from tests.standin.rig import eventually
 from tests.support.device import Device, Json

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import trio
 
-from tests.e2e.world import Shared, all_events, open_http, story_of
+from tests.e2e.shared_server import Shared, all_events, open_http, story_of
 from tests.support.device import Closed, Device, Json
 from tests.support.server import Server, open_server
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import trio
 
-from tests.e2e.world import Shared, hubs_of, open_http, wait_processes_gone
+from tests.e2e.shared_server import Shared, hubs_of, open_http, wait_processes_gone
 from tests.support.device import open_device
 from tests.support.server import Server, open_server
 

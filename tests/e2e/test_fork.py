@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.agents import AGENTS, Agents, begin, end_of, open_agents
-from tests.e2e.world import Shared, all_events, open_http
+from tests.e2e.shared_server import Shared, all_events, open_http
 from tests.standin.replies import Answer
 from tests.support.device import Device
 from tests.support.server import open_server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.world import ENDLESS, Shared, open_http
+from tests.e2e.shared_server import ENDLESS, Shared, open_http
 
 HOSTILE = "**bold** <script>alert(1)</script> [x](javascript:alert(1))"
 

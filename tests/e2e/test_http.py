@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.world import Shared, open_http
+from tests.e2e.shared_server import Shared, open_http
 
 LIMIT_S = 40.0
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.world import Shared, all_events, open_http, story_of
+from tests.e2e.shared_server import Shared, all_events, open_http, story_of
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.world import (
+from tests.e2e.shared_server import (
     ENDLESS,
     Shared,
     all_events,

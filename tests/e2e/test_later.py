@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from tests.e2e.world import Shared, kinds_of_turn
+from tests.e2e.shared_server import Shared, kinds_of_turn
 from tests.support.server import open_server
 
 

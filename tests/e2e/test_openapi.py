@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from tests.e2e.world import Shared, open_http
+from tests.e2e.shared_server import Shared, open_http
 from tests.support.server import open_server
 from transport.access.auth import HTTP_SCOPES
 from transport.access.signed_urls import ACT_PATH

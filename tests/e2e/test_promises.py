@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.e2e.world import (
+from tests.e2e.shared_server import (
     ENDLESS,
     all_events,
     end_turn,

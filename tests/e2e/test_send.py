@@ -7,7 +7,7 @@ import json
 import pytest
 import trio
 
-from tests.e2e.world import Shared, all_events, open_http
+from tests.e2e.shared_server import Shared, all_events, open_http
 from tests.support.device import Device
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from tests.e2e.world import Shared, hubs_of, open_http, wait_processes_gone
+from tests.e2e.shared_server import Shared, hubs_of, open_http, wait_processes_gone
 from tests.support.device import Device, Json
 from tests.support.server import open_server
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.agents import AGENTS, START_S, Agents, begin, end_of, open_agents
+from tests.e2e.shared_server import hubs_of, wait_processes_gone
 from tests.e2e.test_settings import configure
-from tests.e2e.world import hubs_of, wait_processes_gone
 from tests.standin.openai_replies import patch
 from tests.standin.replies import Answer, ToolUse
 from tests.support.device import Device, Json

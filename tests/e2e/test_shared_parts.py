@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.world import ENDLESS, all_events, end_turn, hubs_of, open_http, story_of, words_of
+from tests.e2e.shared_server import ENDLESS, all_events, end_turn, hubs_of, open_http, story_of, words_of
 from tests.support.device import Closed, Device
 from tests.support.flawed import REVIVE_S, Flaws
 from tests.support.server import Server, open_server

@@ -8,7 +8,7 @@ import pytest
 import trio
 from websockets.frames import Opcode
 
-from tests.e2e.world import HEARTBEAT_S, Shared
+from tests.e2e.shared_server import HEARTBEAT_S, Shared
 from tests.support.device import Device, Json, open_device
 
 PATHS = [("/api/ws", None), ("/api/claude/ws", "builderos.v3"), ("/api/codex/ws", "builderos.v3")]

@@ -18,7 +18,7 @@ import psutil
 import pytest
 import trio
 
-from tests.e2e.world import hubs_of, open_http
+from tests.e2e.shared_server import hubs_of, open_http
 from tests.support.server import ROOT, Server, open_server, processes_of
 
 

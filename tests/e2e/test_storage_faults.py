@@ -10,7 +10,7 @@ from pathlib import Path
 
 from storage.sqlite.commit_mark import MARK_NAME
 from tests.builderos.terminal import run_command
-from tests.e2e.world import ENDLESS, all_events, end_turn, open_http, story_of, words_of
+from tests.e2e.shared_server import ENDLESS, all_events, end_turn, open_http, story_of, words_of
 from tests.storage.stores import until
 from tests.support.device import Device
 from tests.support.flawed import Flaws

@@ -13,7 +13,7 @@ from actors.errors import HubFenced
 from actors.hubs.link import open_link
 from bridgehub.protocol.messages import VERSION, Hello
 from storage.schema import MIGRATIONS
-from tests.e2e.world import ENDLESS, all_events, end_turn, hubs_of, open_http, story_of, words_of
+from tests.e2e.shared_server import ENDLESS, all_events, end_turn, hubs_of, open_http, story_of, words_of
 from tests.support.device import Json, open_device
 from tests.support.flawed import Flaws
 from tests.support.server import Server, open_server

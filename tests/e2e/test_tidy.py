@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from tests.e2e.world import Shared, open_http
+from tests.e2e.shared_server import Shared, open_http
 
 
 async def test_pinned_archived_and_by_workspace(shared: Shared, sid: str) -> None:

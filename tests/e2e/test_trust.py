@@ -16,7 +16,7 @@ import trio
 
 from tests.app.line import chat, open_line
 from tests.e2e.agents import START_S, Agents, begin, end_of, open_agents
-from tests.e2e.world import all_events, hubs_of, kinds_of_turn, open_http, wait_processes_gone
+from tests.e2e.shared_server import all_events, hubs_of, kinds_of_turn, open_http, wait_processes_gone
 from tests.standin.anthropic import open_standin
 from tests.standin.replies import Answer, ToolUse
 from tests.support.device import Device, Json, open_device

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import trio
 
-from tests.e2e.world import Shared, all_events, kinds_of_turn, open_http, sha256, story_of
+from tests.e2e.shared_server import Shared, all_events, kinds_of_turn, open_http, sha256, story_of
 
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.world import all_events, hubs_of, open_http
+from tests.e2e.shared_server import all_events, hubs_of, open_http
 from tests.support.device import Device, Json
 from tests.support.server import Server, open_server
 

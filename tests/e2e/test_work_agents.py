@@ -6,9 +6,9 @@ import os
 import stat
 from pathlib import Path
 
+from tests.e2e.shared_server import all_events, open_http
 from tests.e2e.test_claude import START_S, open_place
 from tests.e2e.test_codex import open_place as open_codex_place
-from tests.e2e.world import all_events, open_http
 from tests.standin.openai import shell
 from tests.standin.openai_replies import patch
 from tests.standin.replies import Answer, ToolUse

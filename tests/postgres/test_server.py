@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from tests.builderos.server.test_server import run
-from tests.e2e.world import all_events, open_http, story_of
+from tests.e2e.shared_server import all_events, open_http, story_of
 from tests.postgres.cluster import Cluster
 from tests.support.server import open_server
 

@@ -13,7 +13,7 @@ import trio
 
 from builderos.cli import main
 from tests.e2e.agents import begin
-from tests.e2e.world import hubs_of, kinds_of_turn, open_http, wait_processes_gone
+from tests.e2e.shared_server import hubs_of, kinds_of_turn, open_http, wait_processes_gone
 from tests.real_agents.rig import OPENCODE, env_of, opencode_home
 from tests.standin.anthropic import StandIn, open_standin
 from tests.standin.replies import Answer, Hang, Text, ToolUse

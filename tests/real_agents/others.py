@@ -14,7 +14,7 @@ from bridgehub.protocol.events import AgentOffered, Noticed, SettingsTold, ToolE
 from bridgehub.protocol.hub_spec import Setup
 from bridgehub.protocol.messages import History, PastMessage
 from bridgehub.protocol.process_tree import MARKER
-from tests.e2e.world import hubs_of, wait_processes_gone
+from tests.e2e.shared_server import hubs_of, wait_processes_gone
 from tests.real_agents.rig import open_gemini, open_qwen
 from tests.real_agents.services import Service
 from tests.standin.acp_rig import AcpRig, AcpSink, deciding

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.security.world import Guarded, run_guarded
+from tests.security.guarded_server import Guarded, run_guarded
 
 
 @pytest.fixture(scope="module")

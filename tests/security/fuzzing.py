@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from tests.security.world import KEYS, Guarded
+from tests.security.guarded_server import KEYS, Guarded
 
 __all__ = ["AT_ONCE", "LIMIT_S", "SEED", "exchange", "unhurt"]
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.app.line import chat, open_line
-from tests.security.world import KEYS, SCOPES, STRANGERS, Guarded, code
+from tests.security.guarded_server import KEYS, SCOPES, STRANGERS, Guarded, code
 
 LIMIT_S: Final = 30.0
 

@@ -22,7 +22,7 @@ import trio
 from starlette.routing import Route
 
 from tests.fakes.bus import FakeServer
-from tests.security.world import BLOB, KEYS, SCOPES, STRANGERS, Guarded, code
+from tests.security.guarded_server import BLOB, KEYS, SCOPES, STRANGERS, Guarded, code
 from tests.transport.services import open_services
 from transport.access.signin import SignIns
 from transport.config import TransportConfig

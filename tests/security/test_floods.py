@@ -23,7 +23,7 @@ import pytest
 import trio
 
 from tests.security.attacker import ATTACKS, EVERY_KIND
-from tests.security.world import KEYS, Guarded
+from tests.security.guarded_server import KEYS, Guarded
 from tests.support.device import Device
 from tests.support.server import ROOT
 

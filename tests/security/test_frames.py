@@ -17,7 +17,7 @@ import pytest
 import trio
 from websockets.exceptions import InvalidState
 
-from tests.security.world import KEYS, SCOPES, STRANGERS, Guarded, code
+from tests.security.guarded_server import KEYS, SCOPES, STRANGERS, Guarded, code
 from tests.support.device import Device, Json, open_device
 from transport.v3.decode import FRAME_TYPES
 

@@ -17,10 +17,10 @@ from websockets.frames import Opcode
 
 from tests.app.line import chat, open_line
 from tests.security.fuzzing import AT_ONCE, SEED, exchange, unhurt
+from tests.security.guarded_server import KEYS, STRANGERS, Guarded
 from tests.security.mutations import spoiled_many
 from tests.security.test_calls import CALLS
 from tests.security.test_frames import FRAMES
-from tests.security.world import KEYS, STRANGERS, Guarded
 from tests.support.device import Closed, Device
 from transport.ios.wire import ChatFrame, ConfigFrame, decode_app
 from transport.v3.decode import WireError, decode

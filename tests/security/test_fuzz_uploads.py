@@ -9,8 +9,8 @@ from typing import Final
 import trio
 
 from tests.security.fuzzing import SEED, exchange, unhurt
+from tests.security.guarded_server import KEYS, Guarded
 from tests.security.mutations import spoiled_many
-from tests.security.world import KEYS, Guarded
 
 FORM: Final = (
     b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\n'

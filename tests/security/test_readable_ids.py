@@ -19,7 +19,7 @@ import pytest
 import trio
 
 from tests.app.line import chat, open_line
-from tests.security.world import KEYS, Guarded
+from tests.security.guarded_server import KEYS, Guarded
 from tests.support.device import open_device
 from transport.access.auth import FRAME_SCOPES, HTTP_SCOPES
 

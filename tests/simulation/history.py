@@ -14,7 +14,7 @@ import actors.session.loading
 import actors.tail
 from tests.simulation.chaos import Chaos
 from tests.simulation.checks import check_all, unrest
-from tests.simulation.nodes.world import NodesWorld
+from tests.simulation.nodes.nodes_world import NodesWorld
 from tests.simulation.plan import FaultKind, Plan
 from tests.simulation.scheduling import run_seeded
 from tests.simulation.world import World

@@ -18,7 +18,7 @@ import trio
 
 from actors.events.committed import Committed
 from actors.events.conversation import Delivery, Message, UserMessage
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.support.invariants import (
     Problem,
     accepted_problems,

@@ -15,7 +15,7 @@ import attrs
 import pytest
 import trio
 
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.standin.rig import eventually
 from tests.support.device import TURN_ENDS, Device, Json
 from tests.support.invariants import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.world import all_events, open_http, wait_processes_gone
+from tests.e2e.shared_server import all_events, open_http, wait_processes_gone
 from tests.support.device import Json
 from tests.support.invariants import committed_of, journal_problems, view_problems
 from tests.support.server import open_server

@@ -13,7 +13,7 @@ import trio
 from websockets.exceptions import InvalidState
 from websockets.frames import Opcode
 
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.support.device import Closed, Device, Json
 from tests.support.invariants import committed_of, journal_problems, view_problems
 from tests.support.server import Server, open_server

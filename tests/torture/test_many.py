@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.support.device import Json
 from tests.support.invariants import committed_of, journal_problems, view_problems
 from tests.support.server import Server, open_server

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.shared_server import wait_processes_gone
 from tests.e2e.test_claude import Place, ask, open_place
-from tests.e2e.world import wait_processes_gone
 from tests.standin.replies import Answer, ToolUse
 from tests.standin.rig import eventually
 from tests.support.device import Device

@@ -8,8 +8,8 @@ import httpx
 import pytest
 import trio
 
+from tests.app.app_server import open_world as open_app
 from tests.app.line import chat
-from tests.app.world import open_world as open_app
 from tests.transport.client import LIMIT_S, open_server
 from tests.transport.test_uploads import BEGIN, FORM, HEAD, error, open_world
 from transport import limits

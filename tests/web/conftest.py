@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.world import Shared, run_shared
+from tests.e2e.shared_server import Shared, run_shared
+from tests.web.browser import Restarted, Site, Workers
 from tests.web.engines.page import Engine
 from tests.web.engines.start import ENGINES, Engines
 from tests.web.limits import at_most
 from tests.web.visitors import Visitors
-from tests.web.world import Restarted, Site, Workers
 
 TEST_S = 180.0
 """The longest time of a test, and of what is set up for it. The longest test takes a sixth of it."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from websockets.sync.client import ClientConnection, connect
 
-from tests.e2e.world import Shared
+from tests.e2e.shared_server import Shared
 
 __all__ = ["Phone", "make_session", "open_phone"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import attrs
 
+from tests.web.browser import Site
 from tests.web.phone import Json, Phone
-from tests.web.world import Site
 
 __all__ = ["Repository", "make_repository"]
 

@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 from playwright.sync_api import WebSocketRoute, expect
 
-from tests.web.world import PHONE, Screen, Site, Size
+from tests.web.browser import PHONE, Screen, Site, Size
 
 __all__ = ["Stage", "open_stage"]
 

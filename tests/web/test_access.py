@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.web.axe import faults
+from tests.web.browser import DESKTOP, PHONE, TABLET, Screen, Site, Size
 from tests.web.stage import open_stage
-from tests.web.world import DESKTOP, PHONE, TABLET, Screen, Site, Size
 
 Scheme = Literal["light", "dark"]
 

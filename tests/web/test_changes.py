@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.web.axe import faults
+from tests.web.browser import DESKTOP, PHONE, Screen, Site, Size
 from tests.web.repository import make_repository
-from tests.web.world import DESKTOP, PHONE, Screen, Site, Size
 
 LONG = "word " * 200
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from playwright.sync_api import Locator, expect
 
-from tests.web.world import DESKTOP, Screen, Site
+from tests.web.browser import DESKTOP, Screen, Site
 
 WORDS = re.compile(r"\bw(\d+)\b")
 

@@ -12,8 +12,8 @@ from playwright.sync_api import expect
 
 from bridgehub.desk.live.processes import started_at
 from tests.bridgehub.desk.transcripts import Transcript, uid
-from tests.e2e.world import run_shared
-from tests.web.world import Site
+from tests.e2e.shared_server import run_shared
+from tests.web.browser import Site
 
 NATIVE = uid(1 << 100)
 

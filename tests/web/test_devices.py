@@ -6,8 +6,8 @@ import re
 
 from playwright.sync_api import expect
 
+from tests.web.browser import Site
 from tests.web.stage import open_stage
-from tests.web.world import Site
 
 
 def test_a_code_or_a_link_in_the_field_signs_in(site: Site) -> None:

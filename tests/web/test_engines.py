@@ -10,12 +10,12 @@ import psutil
 import pytest
 
 from tests.support.server import ROOT
+from tests.web.browser import Restarted
 from tests.web.engines.differences import ABILITIES, Ability, can
 from tests.web.engines.page import Engine, EngineName, Part
 from tests.web.engines.start import ENGINES, open_engine
 from tests.web.sizes import PHONE
 from tests.web.visitors import KEY, Visitors, button
-from tests.web.world import Restarted
 
 DOCS = ROOT / "docs" / "internals" / "testing.md"
 

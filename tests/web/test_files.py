@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.web.axe import faults
+from tests.web.browser import DESKTOP, PHONE, Site, Size
 from tests.web.repository import make_repository
 from tests.web.stage import open_stage
-from tests.web.world import DESKTOP, PHONE, Site, Size
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

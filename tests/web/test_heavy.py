@@ -10,10 +10,10 @@ import re
 
 from playwright.sync_api import expect
 
+from tests.web.browser import PHONE, Screen, Site
 from tests.web.stage import open_stage
 from tests.web.test_long import SLOWER, STRICT, note
 from tests.web.tracing import traced
-from tests.web.world import PHONE, Screen, Site
 
 SESSIONS = 500
 CALLS = 200

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.world import Screen, Site
+from tests.web.browser import Screen, Site
 
 Json = dict[str, Any]
 

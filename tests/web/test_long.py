@@ -22,10 +22,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.builderos.old_server import write_old
-from tests.e2e.world import Shared, run_shared
+from tests.e2e.shared_server import Shared, run_shared
 from tests.support.server import ROOT
+from tests.web.browser import SCREENSHOTS, Screen, Site, Workers
 from tests.web.tracing import traced
-from tests.web.world import SCREENSHOTS, Screen, Site, Workers
 
 MESSAGES = 10_000
 SLOWER = 5

@@ -8,8 +8,8 @@ from typing import Any
 from playwright.sync_api import Page, Route, expect
 
 from tests.web.axe import faults
+from tests.web.browser import Screen, Site
 from tests.web.stage import Stage, open_stage
-from tests.web.world import Screen, Site
 
 MINI = {"id": "mac-mini", "name": "Mac mini", "state": "there"}
 AWAY = {**MINI, "state": "away"}

@@ -7,8 +7,8 @@ from typing import Any
 from playwright.sync_api import Locator, expect
 
 from tests.web.axe import faults
+from tests.web.browser import DESKTOP, Screen, Site
 from tests.web.repository import make_repository
-from tests.web.world import DESKTOP, Screen, Site
 
 FILES = {"src/oven.py": "1\n", "src/bread.py": "2\n", "README.md": "3\n"}
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import BrowserContext, WebSocketRoute, expect
 
+from tests.web.browser import Screen, Site, Workers
 from tests.web.wire import Wire, open_wire
-from tests.web.world import Screen, Site, Workers
 
 
 @pytest.fixture

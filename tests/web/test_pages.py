@@ -9,9 +9,9 @@ import httpx
 from playwright.sync_api import expect
 
 from tests.web.axe import faults
+from tests.web.browser import DESKTOP, PHONE, Site
 from tests.web.stage import open_stage
 from tests.web.wire import open_wire
-from tests.web.world import DESKTOP, PHONE, Site
 
 # ---- back ----
 

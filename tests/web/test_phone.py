@@ -7,7 +7,7 @@ import json
 import httpx
 from playwright.sync_api import expect
 
-from tests.web.world import PHONE, TABLET, Site, Size
+from tests.web.browser import PHONE, TABLET, Site, Size
 
 
 def test_a_phone_on_its_side_shows_one_thing(site: Site, sid: str) -> None:

@@ -17,9 +17,9 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from tests.support.server import ROOT
+from tests.web.browser import DESKTOP, PHONE, SCREENSHOTS, TABLET, Screen, Site, Size
 from tests.web.repository import make_repository
 from tests.web.stage import Stage, open_stage
-from tests.web.world import DESKTOP, PHONE, SCREENSHOTS, TABLET, Screen, Site, Size
 
 GUIDES = [
     ROOT / "docs" / "user" / name for name in ("web.md", "changes.md", "steering.md", "notifications.md")

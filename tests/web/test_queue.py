@@ -8,8 +8,8 @@ from typing import Any
 from playwright.sync_api import Route, expect
 
 from tests.web.axe import faults
+from tests.web.browser import Site
 from tests.web.stage import Stage, open_stage
-from tests.web.world import Site
 
 NOT_LOADED = "Couldn't load this part of the page. Check the connection and try again."
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from playwright.sync_api import expect
 
+from tests.web.browser import DESKTOP, Site
 from tests.web.stage import open_stage
-from tests.web.world import DESKTOP, Site
 
 GRANT = "edit files in the workspace without asking"
 EDIT = {"file_path": "/a/b.py", "old_string": "one\n", "new_string": "two\n"}

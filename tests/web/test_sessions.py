@@ -7,10 +7,10 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.e2e.world import run_shared
+from tests.e2e.shared_server import run_shared
 from tests.web.axe import faults
+from tests.web.browser import DESKTOP, PHONE, TABLET, Site
 from tests.web.repository import make_repository
-from tests.web.world import DESKTOP, PHONE, TABLET, Site
 
 
 def test_the_list_is_live(site: Site, sid: str) -> None:

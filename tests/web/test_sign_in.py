@@ -10,8 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from tests.web.browser import Screen, Site, Workers
 from tests.web.kept import STORED
-from tests.web.world import Screen, Site, Workers
 
 
 @pytest.fixture

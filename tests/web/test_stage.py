@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from playwright.sync_api import WebSocketRoute
 
+from tests.web.browser import Screen
 from tests.web.stage import Stage
-from tests.web.world import Screen
 
 Json = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 from playwright.sync_api import Route, expect
 
 from tests.web.axe import faults
+from tests.web.browser import DESKTOP, Site, Size
 from tests.web.stage import open_stage
-from tests.web.world import DESKTOP, Site, Size
 
 OFFER: dict[str, Any] = {
     "models": [

@@ -8,8 +8,8 @@ import re
 import pytest
 from playwright.sync_api import Route, expect
 
+from tests.web.browser import DESKTOP, PHONE, TABLET, Site, Size
 from tests.web.stage import Stage, open_stage
-from tests.web.world import DESKTOP, PHONE, TABLET, Site, Size
 
 SMALL = Size("small", 320, 568, touch=True)
 LONG = "x" * 2000

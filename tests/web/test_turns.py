@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
+from tests.web.browser import DESKTOP, Site, Size
 from tests.web.stage import open_stage
-from tests.web.world import DESKTOP, Site, Size
 
 # ---- queue, stop ----
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
+from tests.web.browser import Site
 from tests.web.repository import make_repository
-from tests.web.world import Site
 
 
 def test_a_turn_shows_what_it_changed_and_undo_takes_it_back(site: Site, sid: str) -> None:

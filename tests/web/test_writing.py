@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.web.browser import DESKTOP, Screen, Site
 from tests.web.stage import open_stage
-from tests.web.world import DESKTOP, Screen, Site
 
 NO_BLOBS = """() => {
     for (const name of ["add", "put"]) {

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import attrs
 import httpx
 
-from tests.e2e.world import Shared
+from tests.e2e.shared_server import Shared
 from tests.web.engines.page import Engine, Page, Part
 from tests.web.phone import Phone, make_session, open_phone
 from tests.web.sizes import PHONE, Size

@@ -12,7 +12,7 @@ from builderos.client import upload as uploads
 from builderos.client.state import RefusedError
 from builderos.client.wire.server import LinkLostError
 from builderos.client.wire.server import Server as Address
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.support.server import Server, open_server
 
 

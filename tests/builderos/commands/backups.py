@@ -11,7 +11,7 @@ from builderos.commands.backup import run_backup, run_restore
 from storage.read_only import open_reading
 from tests.builderos.commands.test_import_ import options, rows
 from tests.builderos.old_server import said, write_old
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.support.device import Json
 from tests.support.server import Server
 

@@ -12,7 +12,7 @@ import pytest
 
 from storage.read_only import open_reading
 from tests.builderos.terminal import run_command
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.support.device import open_device
 from tests.support.server import Server, open_server
 

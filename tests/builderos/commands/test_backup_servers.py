@@ -12,7 +12,7 @@ from builderos.commands.backup import run_backup, run_restore
 from storage.store import open_store
 from tests.builderos.commands.backups import NOW_MS, path_of, restored_from, saved_to, upload
 from tests.builderos.terminal import run_command
-from tests.e2e.world import all_events, hubs_of, open_http, story_of, wait_processes_gone
+from tests.e2e.shared_server import all_events, hubs_of, open_http, story_of, wait_processes_gone
 from tests.support.server import open_server
 
 

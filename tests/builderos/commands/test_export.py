@@ -24,7 +24,7 @@ from builderos.export.state import AnswerItem, Document, RequestItem
 from builderos.export.text import markdown
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import command_line, run_command
-from tests.e2e.world import all_events, open_http
+from tests.e2e.shared_server import all_events, open_http
 from tests.support.server import ROOT, open_server
 
 MessageRecord = tuple[str, Mapping[str, Any]]

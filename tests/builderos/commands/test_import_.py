@@ -22,7 +22,7 @@ from builderos.commands.import_ import ImportOptions, run_import
 from builderos.legacy.report import PROGRESS_S, Progress
 from tests.builderos.old_server import said, write_old
 from tests.builderos.terminal import run_command
-from tests.e2e.world import all_events, open_http, story_of
+from tests.e2e.shared_server import all_events, open_http, story_of
 from tests.support.server import ROOT, Server, open_server
 
 TALK = [

@@ -17,7 +17,7 @@ import pytest
 import trio
 import trustme
 
-from tests.e2e.world import ENDLESS, end_turn
+from tests.e2e.shared_server import ENDLESS, end_turn
 from tests.support.server import ROOT, Server, open_server
 
 _SIGNAL_AT = """

@@ -14,7 +14,7 @@ import trio
 
 from tests.e2e.agents import START_S, Agents, begin, end_of
 from tests.e2e.desk import listed_at_desk
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.support.device import Device, Json
 from tests.support.server import ROOT
 from tests.support.tui import Tui

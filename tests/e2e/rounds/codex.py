@@ -10,7 +10,7 @@ from builderos.commands.resume import program_of
 from tests.e2e.agents import START_S, begin, end_of
 from tests.e2e.desk import CODEX_READY, QUIET
 from tests.e2e.rounds.base import Act, Round, SaysTexts
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.standin.openai import codex_env
 from tests.support.tui import Tui
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.support.server import Server, open_server
 
 __all__ = ["KEY", "Pair", "node_arguments", "open_pair", "short_folder"]

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import trio
 
-from tests.e2e.world import hubs_of, open_http
+from tests.e2e.shared_server import hubs_of, open_http
 from tests.postgres.nodes.pair import open_pair
 from tests.support.device import Device, Json, open_device
 

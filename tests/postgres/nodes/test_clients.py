@@ -14,10 +14,10 @@ import trio
 from playwright.sync_api import expect
 
 from tests.builderos.tmux import open_tmux
-from tests.e2e.world import Shared, hubs_of
+from tests.e2e.shared_server import Shared, hubs_of
 from tests.postgres.nodes.pair import Pair, open_pair
 from tests.support.server import Server
-from tests.web.world import Site, open_browser
+from tests.web.browser import Site, open_browser
 
 START_S = 90.0
 

@@ -10,7 +10,7 @@ import httpx
 import trio
 
 from tests.bridgehub.desk.transcripts import Transcript, uid
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.postgres.nodes.pair import KEY, open_pair
 from tests.support.server import ROOT, Server
 

@@ -15,7 +15,7 @@ import psycopg
 import trio
 
 from storage.data_folder import blob_path
-from tests.e2e.world import all_events, hubs_of, open_http, sha256, wait_processes_gone
+from tests.e2e.shared_server import all_events, hubs_of, open_http, sha256, wait_processes_gone
 from tests.postgres.nodes.pair import Pair, open_pair, short_folder
 from tests.support.device import Device, Json
 

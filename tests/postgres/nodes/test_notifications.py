@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import trio
 
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.postgres.nodes.pair import Pair, open_pair
 from tests.support.device import Device, Json
 from tests.support.server import Server

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import trio
 
-from tests.e2e.world import open_http
+from tests.e2e.shared_server import open_http
 from tests.postgres.nodes.pair import open_pair
 from tests.postgres.nodes.wire import Wire, open_wire
 from tests.support.device import open_device

@@ -18,8 +18,8 @@ import trio
 
 from tests.e2e import test_promises as promises
 from tests.e2e.conftest import place  # noqa: F401 - a fixture
+from tests.e2e.shared_server import open_http
 from tests.e2e.test_promises import *  # noqa: F403
-from tests.e2e.world import open_http
 from tests.postgres.cluster import Cluster
 from tests.postgres.nodes.pair import open_pair
 from tests.support.device import Device, Json, open_device

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from storage.errors import StorageUnavailable
-from tests.e2e.world import ENDLESS, all_events, end_turn, open_http, story_of, words_of
+from tests.e2e.shared_server import ENDLESS, all_events, end_turn, open_http, story_of, words_of
 from tests.postgres.cluster import Cluster, temporary_folder
 from tests.postgres.nodes.pair import open_pair
 from tests.postgres.nodes.test_opening import opened_as

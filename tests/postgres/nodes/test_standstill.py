@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import trio
 
-from tests.e2e.world import ENDLESS, all_events, open_http, story_of, words_of
+from tests.e2e.shared_server import ENDLESS, all_events, open_http, story_of, words_of
 from tests.postgres.nodes.pair import open_pair
 from tests.support.device import Device, Json, open_device
 from tests.support.server import Server

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx
 import trio
 
-from tests.e2e.world import all_events, hubs_of, open_http, story_of
+from tests.e2e.shared_server import all_events, hubs_of, open_http, story_of
 from tests.postgres.cluster import Cluster
 from tests.postgres.nodes.pair import open_pair
 from tests.support.device import Device, Json, open_device

@@ -11,8 +11,8 @@ import trio
 
 from storage.postgres.nodes.store import NodeStore
 from storage.tables.uploads import CHUNK_BYTES, Upload
+from tests.e2e.shared_server import open_http
 from tests.e2e.test_files import begun_upload, bring
-from tests.e2e.world import open_http
 from tests.postgres.nodes.pair import KEY, node_arguments, open_pair, short_folder
 from tests.postgres.nodes.test_opening import opened_as
 from tests.postgres.stores import opened_on

@@ -17,8 +17,8 @@ import pytest
 import trio
 
 from storage.data_folder import blob_path
+from tests.e2e.shared_server import hubs_of, open_http, sha256
 from tests.e2e.test_work import At, git
-from tests.e2e.world import hubs_of, open_http, sha256
 from tests.postgres.nodes.pair import KEY, Pair, open_pair, short_folder
 
 BIG = 16_000_000

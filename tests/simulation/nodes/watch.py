@@ -12,7 +12,7 @@ from actors.tail import SessionProblem
 from tests.simulation.nodes.server import NodeServer
 
 if TYPE_CHECKING:
-    from tests.simulation.nodes.world import NodesWorld
+    from tests.simulation.nodes.nodes_world import NodesWorld
 
 __all__ = ["watch_nodes"]
 

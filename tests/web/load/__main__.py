@@ -19,12 +19,12 @@ from pathlib import Path
 import attrs
 from playwright.sync_api import CDPSession, expect
 
-from tests.e2e.world import run_shared
+from tests.e2e.shared_server import run_shared
 from tests.standin.anthropic import standin_env
 from tests.support.server import ROOT
+from tests.web.browser import DESKTOP, SCREENSHOTS, Screen, Site, open_browser
 from tests.web.repository import make_repository
 from tests.web.tracing import traced
-from tests.web.world import DESKTOP, SCREENSHOTS, Screen, Site, open_browser
 
 SLOWNESS = 4
 """The page's processor runs at one in so many of its speed."""

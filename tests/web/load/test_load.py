@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.web.browser import Site
 from tests.web.load.__main__ import Figure, long_stream
-from tests.web.world import Site
 
 
 def test_a_short_stream_gives_figures(site: Site, tmp_path: Path) -> None:

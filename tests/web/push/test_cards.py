@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.web.world import Restarted
+from tests.web.browser import Restarted
 
 SOURCE = (Path(__file__).parents[3] / "transport/web/js/cards.js").read_text()
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.world import Shared, run_shared
+from tests.e2e.shared_server import Shared, run_shared
+from tests.web.browser import Restarted, Site
 from tests.web.push.browser import Receiver, Worker
 from tests.web.push.service import PushService, open_push_service
-from tests.web.world import Restarted, Site
 
 COMMAND = "rm -rf build && make && echo done"
 

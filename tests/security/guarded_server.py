@@ -19,7 +19,7 @@ import trio
 from storage.data_folder import blob_path, open_data_folder
 from storage.tables.devices import DeviceRow as StoredDevice
 from storage.tables.pairings import PAIRING_MS, Pairing
-from tests.e2e.world import Shared, run_shared
+from tests.e2e.shared_server import Shared, run_shared
 from tests.storage.stores import opened
 from tests.support.device import Device, open_device
 

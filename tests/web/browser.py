@@ -21,7 +21,7 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.e2e.world import Shared
+from tests.e2e.shared_server import Shared
 from tests.web.engines.chromium import open_browser as open_chromium
 from tests.web.engines.chromium import violation_of
 from tests.web.limits import at_most
