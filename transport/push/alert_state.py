@@ -10,6 +10,7 @@
 | `task_finished` in the background, outside a turn | `background` | |
 | `notice` `later_held` | `late` | |
 | `user_message` | | all but decisions, as far as they are older |
+| `delivery` `cancelled`, `turn_started` | | the `late` of this message (`settled_by_word`) |
 
 An event that is over ten minutes old raises nothing. It comes from an import, or from a time when nobody was served.
 """
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from typing import Final
 
 from actors.events.committed import Committed
-from actors.events.conversation import Complete, Notice, TurnError, UserMessage
+from actors.events.conversation import Complete, Delivery, Notice, TurnError, TurnStarted, UserMessage
 from actors.events.permissions import PermissionRequested, PermissionResolved
 from actors.events.session import SessionUpdated
 from actors.events.work import TaskFinished
@@ -33,6 +34,7 @@ __all__ = [
     "changes_of",
     "grace_ms",
     "settled_by_reading",
+    "settled_by_word",
     "settled_with_session",
 ]
 
@@ -138,6 +140,28 @@ def settled_by_reading(session_id: str, read_seq: int, now_ms: int) -> Settle:
     """Return the end of what somebody has read."""
     return Settle(
         session_id=session_id, kinds=READ_KINDS, seq=read_seq, how="read", reason="seen_first", at_ms=now_ms
+    )
+
+
+def settled_by_word(session_id: str, item: Committed, now_ms: int) -> Settle | None:
+    """Return the end of the alert of a message for later that was taken back, or whose turn began; None if the event
+    is neither."""
+    event, how = item.event, ""
+    if isinstance(event, Delivery) and event.state == "cancelled":
+        how = "cancelled"
+    elif isinstance(event, TurnStarted):
+        how = "sent"
+    if not how or item.turn_id is None:
+        return None
+    return Settle(
+        session_id=session_id,
+        kinds={"late"},
+        subject=item.turn_id,
+        seq=item.seq,
+        how=how,
+        reason="answered_first",
+        by_device=item.device_id,
+        at_ms=now_ms,
     )
 
 

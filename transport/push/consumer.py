@@ -16,12 +16,17 @@ import trio
 
 from actors.events.codec import decode_row
 from actors.events.committed import Committed
-from actors.events.conversation import UserMessage
+from actors.events.conversation import Delivery, TurnStarted, UserMessage
 from storage.errors import StorageError
 from storage.records import Row
 from storage.tables.notifications.alerts import Alert, Change, Settle
 from storage.tables.notifications.changes import NOTABLE_KINDS
-from transport.push.alert_state import changes_of, settled_by_reading, settled_with_session
+from transport.push.alert_state import (
+    changes_of,
+    settled_by_reading,
+    settled_by_word,
+    settled_with_session,
+)
 from transport.push.routing_state import ONE, WATCHED, route
 from transport.push.world import Surroundings
 
@@ -32,6 +37,8 @@ DUE_AT_ONCE: Final = 64
 
 LOOK_S: Final = 0.25
 """Least time between two looks: a busy session changes more often."""
+
+_WORD_KINDS: Final = frozenset({Delivery.kind, TurnStarted.kind})
 
 RETRY_S: Final = 5.0
 """How long to wait if the database fails."""
@@ -58,6 +65,8 @@ class AlertConsumer:
     told: Callable[[], None]
     _changed: dict[str, None] = attrs.field(factory=dict)
     _open: set[str] = attrs.field(factory=set)
+    _late: dict[str, dict[str, int]] = attrs.field(factory=dict)
+    """Of sessions: up to which event somebody's word was looked for, for each message for later that was held."""
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _since_pruned: int = PRUNE_EVERY
 
@@ -162,7 +171,8 @@ class AlertConsumer:
         return rows[0].device_id if rows else None
 
     async def _look(self, changed: dict[str, None]) -> None:
-        """Settle what was read, and what belongs to sessions that are gone: no event says either."""
+        """Settle what was read, what belongs to sessions that are gone, and messages for later that were sent or taken
+        back. No event says the first two, and the last are events that `_read` leaves out: each turn has some."""
         for session_id in [one for one in changed if one in self._open]:
             record = await self.around.deps.catalog.get(session_id)
             now_ms = self.around.clock()
@@ -170,16 +180,36 @@ class AlertConsumer:
                 self._tell_settled(
                     await self.around.tables.alerts.settle(settled_with_session(session_id, now_ms))
                 )
-            elif record.read_seq:
-                await self._settle_read(session_id, record.read_seq, now_ms)
+            else:
+                if record.read_seq:
+                    await self._settle_read(session_id, record.read_seq, now_ms)
+                await self._settle_late(session_id, now_ms)
             if not await self.around.tables.alerts.open_of(session_id):
                 self._open.discard(session_id)
+                self._late.pop(session_id, None)
 
     async def _settle_read(self, session_id: str, read_seq: int, now_ms: int) -> None:
         change = settled_by_reading(session_id, read_seq, now_ms)
         alerts = self.around.tables.alerts
         if any(one.kind in change.kinds and one.seq <= read_seq for one in await alerts.open_of(session_id)):
             self._tell_settled(await alerts.settle(change))
+
+    async def _settle_late(self, session_id: str, now_ms: int) -> None:
+        tables, before = self.around.tables, self._late.get(session_id, {})
+        late = [one for one in await tables.alerts.open_of(session_id) if one.kind == "late"]
+        places = {one.alert_id: before.get(one.alert_id, one.seq) for one in late}
+        subjects = {one.subject for one in late}
+        while places:
+            after = min(places.values())
+            rows = await self.around.deps.journal.read(session_id, after, PAGE_ROWS, kinds=_WORD_KINDS)
+            for item in filter(None, map(_decoded, rows)):
+                change = settled_by_word(session_id, item, now_ms)
+                if change is not None and change.subject in subjects:
+                    self._tell_settled(await tables.alerts.settle(change))
+            if not rows:
+                break
+            places = {name: max(place, rows[-1].seq) for name, place in places.items()}
+        self._late[session_id] = places
 
     def _tell_settled(self, ended: Sequence[Alert]) -> None:
         for alert in ended:

@@ -49,6 +49,7 @@ _PLAIN: Final = {
     "late": "A message for later waits for your word.",
 }
 _DECIDED: Final = {"allow": "Allowed", "allow_session": "Allowed for the session", "deny": "Denied"}
+_LATE: Final = {"cancelled": "Cancelled", "sent": "Sent"}
 
 _REASONS: Final = {
     "watching": "Somebody was looking at the session.",
@@ -172,6 +173,8 @@ def _buttons(request: PermissionRequested | None, *, may_allow: bool) -> tuple[s
 
 def _became(alert: Alert, who: str | None) -> str:
     by = f" by {short(who, MAX_NAME)}" if who else ""
+    if alert.kind == "late" and alert.how in _LATE:
+        return f"{_LATE[alert.how]}{by}"
     if alert.how in DECIDED:
         return f"{_DECIDED[alert.how]}{by}" if alert.how in _DECIDED else "No longer asked"
     if alert.how == "message":
@@ -186,6 +189,8 @@ def _became(alert: Alert, who: str | None) -> str:
 def reason_of(delivery: AlertDelivery, kind: str) -> str:
     """Return in a sentence what became of a delivery."""
     if delivery.state in ("skipped", "failed", "dropped"):
+        if delivery.reason == "answered_first" and kind == "late":
+            return "The message was sent or taken back before anybody had to be notified."
         if delivery.reason == "answered_first" and kind != "decision":
             return "A newer message, or its deletion, settled it before anybody had to be notified."
         return _REASONS.get(delivery.reason or "", "It was not sent.")

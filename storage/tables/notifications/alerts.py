@@ -99,7 +99,7 @@ class Alert:
         seq: the event that raised it.
         subject: what it is about: the id of a request, a turn, a task.
         author: the label whose message began it; None if that is not known.
-        how: what settled it: `resolved` `read` `message` `gone` `seen` `continued`.
+        how: what settled it: a decision, `read` `message` `gone` `seen` `continued` `cancelled` `sent`.
     """
 
     alert_id: str

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from actors.events.committed import Event
-from actors.events.conversation import Complete, Interrupted, Notice, TurnError, UserMessage
+from actors.events.conversation import (
+    Complete,
+    Delivery,
+    Interrupted,
+    Notice,
+    TurnError,
+    TurnStarted,
+    UserMessage,
+)
 from actors.events.session import SessionUpdated
 from actors.events.work import TaskFinished
 from tests.transport.push.rig import Service, asked, open_rig
@@ -168,6 +176,43 @@ async def test_reading_writing_and_deleting_settle(tmp_path: Path) -> None:
             ("read", "read"),
         ]
         assert sum(card.settled for _, card in rig.service.cards) == 4
+
+
+LATE = Notice("later_held", "A message for later waits for your word: it is over an hour late.")
+
+
+async def test_a_word_on_a_message_for_later_settles_its_alert(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        await rig.add("phone")
+        for turn_id in ("t1", "t2", "t3"):
+            await rig.journal(LATE, turn_id=turn_id)
+        await rig.pass_time(4)
+        assert len(rig.service.cards) == 3
+        await rig.journal(Delivery("m0", "cancelled"), TurnStarted("m0"), turn_id="t0", by="ipad")
+        await rig.pass_time()
+        assert [alert.how for alert, _ in await rig.why()] == [None] * 3, "another message"
+        await rig.journal(Delivery("m1", "cancelled"), turn_id="t1", by="ipad")
+        await rig.pass_time()
+        await rig.journal(TurnStarted("m2"), turn_id="t2", by="mac")
+        await rig.pass_time()
+        await rig.pass_time(1)
+        settled = {alert.subject: (alert.how, alert.by_device) for alert, _ in await rig.why()}
+        assert settled == {"t1": ("cancelled", "ipad"), "t2": ("sent", "mac"), "t3": (None, None)}
+        withdrawn = [card.body for _, card in rig.service.cards if card.settled]
+        assert withdrawn == ["Cancelled by ipad", "Sent by mac"]
+
+
+async def test_a_word_on_a_message_for_later_counts_after_a_restart(tmp_path: Path) -> None:
+    async with open_rig(tmp_path) as rig:
+        await rig.add("phone")
+        await rig.journal(LATE, turn_id="t1")
+        await rig.pass_time(1)
+        await rig.journal(Delivery("m1", "cancelled"), turn_id="t1", by="ipad")
+        rig.restart()
+        await rig.consumer.begin()
+        await rig.pass_time(4)
+        assert [alert.how for alert, _ in await rig.why()] == ["cancelled"]
+        assert rig.service.cards == [], "nobody had to be notified"
 
 
 async def test_events_before_the_first_channel_raise_nothing(tmp_path: Path) -> None:
