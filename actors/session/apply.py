@@ -63,6 +63,8 @@ AUTHORS_KEPT = 64
 
 Older ones count as somebody else."""
 
+_NOTICES_OF_MACHINE = frozenset({"no_checkpoint", "background_full"})
+
 
 def apply(state: SessionState, item: Committed) -> bool:
     """Change `state` by an event that is, or is about to be, in the journal.
@@ -111,6 +113,8 @@ def apply(state: SessionState, item: Committed) -> bool:
         case Undone():
             state.undo = None
             _note_undone(state, event)
+        case Notice(code="background_full"):
+            state.background_full = True
         case SessionUpdated():
             state.title = state.title if event.title is None else event.title
             state.failed = state.failed if event.failed is None else event.failed
@@ -171,6 +175,7 @@ def _apply_to_background(
             state.background[event.task_id] = BackgroundTask(event, item.turn_id)
         case TaskFinished():
             state.background.pop(event.task_id, None)
+            state.background_full &= bool(state.background)
 
 
 def _apply_start(state: SessionState, event: TurnStarted, item: Committed) -> None:
@@ -277,4 +282,6 @@ def _note_author(state: SessionState, item: Committed) -> None:
 
 
 def _is_of_machine(event: object) -> bool:
-    return isinstance(event, SessionUpdated) or (isinstance(event, Notice) and event.code == "no_checkpoint")
+    return isinstance(event, SessionUpdated) or (
+        isinstance(event, Notice) and event.code in _NOTICES_OF_MACHINE
+    )

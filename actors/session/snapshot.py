@@ -53,6 +53,7 @@ class _Snapshot:
     held: Held | None = None
     renewals: int = 0
     background: dict[str, BackgroundTask] = attrs.field(factory=dict)
+    background_full: bool = False
     epoch: int = 0
     desk: DeskMark | None = None
     where: Where | None = None

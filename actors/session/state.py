@@ -119,6 +119,7 @@ class SessionState:
 
     Attributes:
         background: work that may outlive its turn, by task id.
+        background_full: a notice has said that some of it is left out.
         leaving: hubs that were let go and are not known to be dead.
         grants: what was allowed for the whole session, and by whom.
         declined: whose settings a person said no to for this session (`bridgehub.protocol.trust`).
@@ -163,6 +164,7 @@ class SessionState:
     draft: str = ""
     leaving: dict[str, None] = attrs.field(factory=dict)
     background: dict[str, BackgroundTask] = attrs.field(factory=dict)
+    background_full: bool = False
     grants: dict[str, str | None] = attrs.field(factory=dict)
     declined: dict[str, None] = attrs.field(factory=dict)
     grants_at: dict[str, int] = attrs.field(factory=dict)

@@ -14,10 +14,16 @@ from bridgehub.protocol import events as hub
 from bridgehub.protocol.limits import MAX_ID_CHARS
 from bridgehub.protocol.messages import StopTask
 
-__all__ = ["MAX_BACKGROUND", "own_turn_began", "stop_task", "told_in_background", "told_of_own_turn"]
+__all__ = ["FULL", "MAX_BACKGROUND", "own_turn_began", "stop_task", "told_in_background", "told_of_own_turn"]
 
 MAX_BACKGROUND = 50
 """Tasks in the background of one session (PROTOCOL section 14); what is said of one more is left out."""
+
+FULL = Notice(
+    "background_full",
+    f"More than {MAX_BACKGROUND} tasks run in the background. The newest run too, but are not listed.",
+)
+"""Says once that tasks are left out, until all others have ended."""
 
 
 def own_turn_began(step: Step, event: hub.TurnBegan) -> None:
@@ -55,7 +61,10 @@ def told_in_background(step: Step, event: hub.HubEvent) -> bool:
     turn_id = None if turn is None else turn.turn_id
     match event:
         case hub.TaskBegan(background=True):
-            if event.task_id not in known and len(known) < MAX_BACKGROUND:
+            if event.task_id not in known and len(known) >= MAX_BACKGROUND:
+                if not step.state.background_full:
+                    step.emit(FULL, turn_id=turn_id)
+            elif event.task_id not in known:
                 started = TaskStarted(
                     event.task_id, event.title, event.agent_type, event.parent_task_id, background=True
                 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from actors.commands import Close, Interrupt, Send, StopTask
-from actors.events.conversation import TurnStarted
+from actors.events.conversation import Notice, TurnStarted
 from actors.events.work import TaskFinished
 from actors.replies import IfHead
 from actors.session.effects import KillHub, SendToHub
@@ -178,8 +179,50 @@ def test_its_hub_is_busy_and_takes_it_along() -> None:
     assert not core.state.background
 
 
-def test_tasks_in_the_background_are_bounded() -> None:
+def filled() -> Core:
+    """Return a session with as many tasks in the background as it can have."""
     core = in_phase("idle")
-    began = [hub.TaskBegan(None, f"k{n}", "t", "echo", background=True) for n in range(MAX_BACKGROUND + 3)]
-    assert len(core.hear(*began)) == MAX_BACKGROUND
-    assert core.hear(hub.TaskEnded(None, f"k{MAX_BACKGROUND}", "succeeded")) == []
+    began = [hub.TaskBegan(None, f"k{n}", "t", "echo", background=True) for n in range(MAX_BACKGROUND)]
+    assert core.hear(*began) == ["task_started"] * MAX_BACKGROUND
+    return core
+
+
+ONE_MORE = hub.TaskBegan(None, "more", "t", "echo", background=True)
+
+
+def test_tasks_in_the_background_are_bounded() -> None:
+    core = filled()
+    assert core.hear(ONE_MORE) == ["notice"]
+    notice = core.events[0].event
+    assert isinstance(notice, Notice)
+    assert notice.code == "background_full"
+    assert str(MAX_BACKGROUND) in notice.content
+    assert core.hear(hub.TaskEnded(None, "more", "succeeded")) == []
+    assert "more" not in core.state.background
+
+
+def test_that_tasks_are_left_out_is_said_once_until_all_ended() -> None:
+    core = filled()
+    assert core.hear(ONE_MORE, ONE_MORE) == ["notice"]
+    core.reload()
+    assert core.hear(ONE_MORE) == []
+    core.hear(hub.TaskEnded(None, "k0", "succeeded"))
+    again = hub.TaskBegan(None, "k0", "t", "echo", background=True)
+    assert core.hear(again, ONE_MORE) == ["task_started"], "there was room for one"
+    core.hear(*(hub.TaskEnded(None, f"k{n}", "succeeded") for n in range(MAX_BACKGROUND)))
+    core.hear(*(attrs.evolve(again, task_id=f"k{n}") for n in range(MAX_BACKGROUND)))
+    assert core.hear(ONE_MORE) == ["notice"], "all of those had ended"
+
+
+def test_that_notice_counts_neither_for_if_head_nor_as_consumed() -> None:
+    core = filled()
+    head = core.state.head_seq
+    core.hear(ONE_MORE)
+    core.do(Send("m5", "x", if_head=IfHead(core.state.epoch, head)), "mac")
+    assert core.reply_word == "accepted"
+    core = filled()
+    core.do(Send("m5", "x"))
+    assert core.hear(ONE_MORE) == ["notice"]
+    assert core.events[0].turn_id == core.turn_id
+    assert core.state.turn is not None
+    assert not core.state.turn.consumed
