@@ -152,7 +152,8 @@ class SessionState:
         is_awaited: whether it was started for a terminal, and has not heard of that yet; not kept.
         configured: when settings were changed in the last minute (ms); not kept.
         control_dirty: set whenever the snapshot changed, cleared by `summary`.
-        snapshot_kept: whether storage has a snapshot of this session.
+        snapshot_kept: false if storage has no snapshot of this session, or one without what came since. The next
+            append then brings one along, and is not made durable for it.
     """
 
     session_id: str

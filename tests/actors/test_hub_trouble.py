@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from actors.commands import Send
 from actors.replies import Accepted
+from actors.session.snapshot import restore
 from actors.supervisor import open_supervisor
 from bridgehub.protocol import events as hub
 from storage.records import Entry, Fold, Grant, Summary
@@ -92,3 +93,20 @@ async def test_a_hub_s_id_is_on_disk_before_the_hub_starts(autojump_clock: MockC
     for hub_id in harness.hubs.hubs:
         durable = next(durable for named, durable in store.noted if named == hub_id)
         assert durable, f"the first commit that names {hub_id}"
+
+
+async def test_a_gauge_after_a_turn_waits_for_no_disk_and_is_kept(autojump_clock: MockClock) -> None:
+    """The append is the one that notes how far the hub was heard; the gauge only comes along."""
+    store, gauge = NotingStore(), {"context": {"used": 10, "window": 100}}
+    async with open_harness(store=store) as harness:
+        async with open_server(harness) as server:
+            await ask(server, Send("m1", "a"))
+            await harness.until("complete")
+            await trio.testing.wait_all_tasks_blocked()
+            appends = len(store.noted)
+            harness.hubs.newest.report(hub.Gauged(None, gauge))
+            await trio.testing.wait_all_tasks_blocked()
+            assert [durable for _, durable in store.noted[appends:]] == [False]
+        record = await store.get("trip")
+        assert record is not None
+        assert restore(record).gauge == gauge

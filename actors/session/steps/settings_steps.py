@@ -150,7 +150,12 @@ def offered(step: Step, event: hub.AgentOffered) -> None:
 
 
 def gauged(step: Step, event: hub.Gauged) -> None:
-    """Take the agent's report of its context, cost and limits; it is kept with the next change of the state."""
+    """Take the agent's report of its context, cost and limits.
+
+    A running turn keeps it with its next change, at its end at the latest. Between two turns it comes along with the
+    append that notes how far the hub was heard.
+    """
     if event.gauge != step.state.gauge:
         step.state.gauge = event.gauge
+        step.state.snapshot_kept &= step.state.turn is not None
         step.do(Announce(GaugeMoved(event.gauge)))

@@ -300,7 +300,16 @@ def test_an_old_hub_that_had_no_prompt_gets_none() -> None:
     assert [type(order) for order in core.orders] == [HandOver]
 
 
-def test_a_gauge_is_told_and_kept_with_the_next_change() -> None:
+def test_a_gauge_between_two_turns_is_kept_at_once() -> None:
+    core = running()
+    core.hear(hub.TurnDone(core.turn_id))
+    gauge = {"context": {"used": 10, "window": 100}}
+    core.hear(hub.Gauged(None, gauge))
+    core.reload()
+    assert view(core.state).gauge == gauge
+
+
+def test_a_gauge_of_a_turn_is_kept_with_the_next_change() -> None:
     core = running()
     gauge = {"context": {"used": 10, "window": 100}}
     assert core.hear(hub.Gauged(None, gauge)) == []
