@@ -62,13 +62,14 @@ def check_all(world: World) -> None:
         items = world.store.items(session_id)
         for one in violations(items):
             complain(f"journal of {session_id}: {one.seq}: {one.rule}: {one.detail}")
-        _check_promises(world, session_id, items)
+        frames = _frames(world, session_id, items)
+        _check_promises(world, session_id, frames)
         _check_turns(world, session_id, items)
         check_settings(world, session_id, items)
         check_answers(world, session_id, items)
         check_later(world, session_id, items)
         for device in world.devices:
-            _check_view(world, device, session_id, items)
+            _check_view(world, device, session_id, items, frames)
     _check_messages(world)
     for server in world.servers:
         server.count()
@@ -141,15 +142,17 @@ def _check_messages(world: World) -> None:
                 world.chaos.complain(f"{message_id} reached agents {given} times: {states}")
 
 
-def _check_view(world: World, device: SimDevice, session_id: str, items: list[Committed]) -> None:
+def _check_view(
+    world: World, device: SimDevice, session_id: str, items: list[Committed], frames: list[dict[str, Any]]
+) -> None:
     """Hold what a device has against the journal: the same frames, and the same text."""
     view, record = device.views[session_id], world.store.record(session_id)
     if record is None or view.position is None:
         return
     where = f"{device.plan.name} in {session_id}"
     wanted = [
-        _frame(session_id, record.epoch, item)
-        for item in items
+        frame
+        for item, frame in zip(items, frames, strict=True)
         if item.seq > view.start and not isinstance(item.event, PIECES)
     ]
     got = [one for one in view.frames if one["type"] not in ("message", "thinking")]
@@ -164,12 +167,12 @@ def _check_view(world: World, device: SimDevice, session_id: str, items: list[Co
     _check_hash(world, where, view, whole)
 
 
-def _check_promises(world: World, session_id: str, items: list[Committed]) -> None:
+def _check_promises(world: World, session_id: str, wanted: list[dict[str, Any]]) -> None:
     """Hold each device to what the crash suite holds real ones to, in the words of frames."""
     record = world.store.record(session_id)
     if record is None:
         return
-    journal = [committed_of(_frame(session_id, record.epoch, item)) for item in items]
+    journal = list(map(committed_of, wanted))
     for device in world.devices:
         frames = [one for one in device.views[session_id].frames if one["epoch"] == record.epoch]
         sent = [one for one in device.outgoing.items() if one[1].frame["session_id"] == session_id]
@@ -189,9 +192,11 @@ def _check_hash(world: World, where: str, view: DeviceView, whole: set[str]) -> 
                 world.chaos.complain(f"{where}: {blocks} is not {frame['text_length']} long")
 
 
-def _frame(session_id: str, epoch: int, item: Committed) -> dict[str, Any]:
-    loaded: dict[str, Any] = orjson.loads(encode_event(session_id, epoch, item))
-    return loaded
+def _frames(world: World, session_id: str, items: list[Committed]) -> list[dict[str, Any]]:
+    """Return each event as the frame that every device should have."""
+    record = world.store.record(session_id)
+    epoch = 0 if record is None else record.epoch
+    return [orjson.loads(encode_event(session_id, epoch, item)) for item in items]
 
 
 def _brief(frames: list[dict[str, Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 import attrs
@@ -27,6 +28,9 @@ from tests.simulation.chaos import Chaos
 __all__ = ["AppendFate", "Life", "SharedStore", "StoreHandle"]
 
 AppendFate = Literal["append_fails", "append_unknown_before", "append_unknown_after"]
+
+_decoded = lru_cache(1024)(decode_row)
+"""A row is looked at again with each frame that a check holds against the journal."""
 
 
 @attrs.define(eq=False)
@@ -56,7 +60,7 @@ class SharedStore:
     def items(self, session_id: str) -> list[Committed]:
         """Return a session's journal as it is now."""
         session = self.memory._sessions.get(session_id)
-        return [] if session is None else [decode_row(row) for row in session.rows]
+        return [] if session is None else [_decoded(row) for row in session.rows]
 
     def rows(self, session_id: str) -> list[Row]:
         """Return its rows."""
