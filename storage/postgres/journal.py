@@ -33,16 +33,17 @@ INSERT INTO meta (key, value) VALUES ('probes', '1')
 ON CONFLICT (key) DO UPDATE SET value = CAST(CAST(meta.value AS bigint) + 1 AS text)
 """
 
-# All rows of transactions that have ended for every reader. A later commit has a higher `xid` than these.
+# All rows of transactions that have ended for every reader. A later commit has a higher `xid` than these. `ORDER BY xid`
+# would take the column of the result, which is text: 999 would come after 1000.
 _ENDED: Final = "xid < pg_snapshot_xmin(pg_current_snapshot())"
 _AFTER: Final = f"FROM journal WHERE (xid, commit_no) > ($1::text::xid8, $2) AND {_ENDED}"
-_SCANNED: Final = f"SELECT xid::text, commit_no {_AFTER} ORDER BY xid, commit_no LIMIT 1 OFFSET {SCAN_ROWS}"
-_LAST: Final = (
-    f"SELECT xid::text, commit_no FROM journal WHERE {_ENDED} ORDER BY xid DESC, commit_no DESC LIMIT 1"
+_SCANNED: Final = (
+    f"SELECT xid::text, commit_no {_AFTER} ORDER BY journal.xid, commit_no LIMIT 1 OFFSET {SCAN_ROWS}"
 )
+_LAST: Final = f"SELECT xid::text, commit_no FROM journal WHERE {_ENDED} ORDER BY journal.xid DESC, commit_no DESC LIMIT 1"
 _CHANGES: Final = f"""
 SELECT {_COLUMNS}, xid::text {_AFTER} AND (xid, commit_no) <= ($3::text::xid8, $4)
-  AND kind = ANY ($5::text[]) AND at_ms >= $6 ORDER BY xid, commit_no LIMIT $7
+  AND kind = ANY ($5::text[]) AND at_ms >= $6 ORDER BY journal.xid, commit_no LIMIT $7
 """
 
 

@@ -98,6 +98,26 @@ async def test_a_late_commit_is_not_passed_over(url: str, cluster: Cluster, tmp_
         assert len((await changes.page(START, {"complete"}, 1))[0]) == 1
 
 
+@pytest.mark.parametrize("limit", [1, 10])
+async def test_the_order_of_transactions_is_that_of_numbers(
+    url: str, cluster: Cluster, tmp_path: Path, limit: int
+) -> None:
+    """Over the number of digits too: 99 is before 100, and 100 is the end."""
+    async with opened_on(url, tmp_path) as store:
+        await store.catalog.create(new_session())
+        grant = await store.ownership.acquire("trip")
+        await store.journal.append(grant, 0, [entry(kind="complete")] * 3, durable=True)
+        with cluster.connected(url) as connection:
+            connection.execute("UPDATE journal SET xid = (97 + seq)::text::xid8")
+        changes, place, seen = store.notifications.changes, START, list[int]()
+        for _ in range(4):
+            rows, place = await changes.page(place, {"complete"}, limit)
+            seen += [row.seq for row in rows]
+        assert seen == [1, 2, 3]
+        assert place == await changes.end()
+        assert place.startswith("100:")
+
+
 async def test_rows_of_a_loaded_dump_are_read_once_more_in_their_order(
     url: str, cluster: Cluster, tmp_path: Path
 ) -> None:
