@@ -15,7 +15,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 CODE := $(wildcard actors transport storage bridgehub builderos tests bench)
-ASYNC_RULES := ASYNC101,ASYNC102,ASYNC104,ASYNC113,ASYNC119,ASYNC120,ASYNC121,ASYNC126,ASYNC128,ASYNC400,ASYNC900,ASYNC912,ASYNC913
 
 # One stamp for each requirement file, newer than the file once it is installed.
 stamps_of = $(1:%=$(STAMPS)/%)
@@ -52,7 +51,7 @@ lint: install docs $(NODE_STAMP) ## check style, types, spelling and links, of t
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE) & types=$$!; \
 		{ grep -rlZ --include='*.py' -E '\<async (def|with|for)\>' $(CODE) | \
-			xargs -0 -n 40 -P 2 $(BIN)/flake8-async --enable $(ASYNC_RULES) && \
+			xargs -0 -n 40 -P 2 $(BIN)/python -m tests.support.async_rules && \
 		$(BIN)/codespell && \
 		node_modules/.bin/prettier --log-level warn --check $(WEB_CODE) && \
 		node_modules/.bin/tsc --project tsconfig.json && \
