@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import attrs
+import trio
 
-from actors.events.codec import decode_row, encode_entry, encode_settings
+from actors.events.codec import decode_row, encode_entry, encode_settings, origin_of
 from actors.events.committed import TURN_ENDS, Committed
 from actors.events.conversation import BlockDropped, Complete, Message, TurnStarted
 from actors.events.work import TaskFinished, TaskProgress, TaskStarted
@@ -22,13 +23,16 @@ from actors.session.apply import apply
 from actors.session.effect_runner import SessionDeps
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
-from storage.errors import SessionExists, SessionMissing
+from storage.errors import SessionExists, SessionMissing, StorageUnavailable
 from storage.records import Grant, NewSession, SessionRecord
 
-__all__ = ["Forking", "TurnRuns", "UnknownTurn", "fork_session"]
+__all__ = ["Forking", "TurnRuns", "UnknownTurn", "fork_session", "wait_until_whole"]
 
 BATCH_ROWS = 500
 """Rows of one transaction; a page of the journal is also bounded in bytes."""
+
+WAITS, WAIT_S = 200, 0.05
+"""How often, and after how long, a session is looked for that somebody else makes at this moment."""
 
 FORK = "fork"
 """In a driver's memory: the position in the source's record up to which the agent shall remember."""
@@ -67,7 +71,7 @@ class Forking:
     async def fork(self, source_id: str, after_turn: str | None, new: NewSession, title: str | None) -> None:
         """Make `new` out of a session's turns up to and including `after_turn`; None: out of none.
 
-        `new.settings` are what it starts with. Idempotent for the same source, turn and id.
+        `new.settings` are what it starts with. Idempotent for the same source, turn and id, at the same moment too.
 
         Raises:
             SessionMissing: there is no such source.
@@ -83,10 +87,12 @@ class Forking:
         with suppress(SessionExists):
             record = await self.catalog.create(attrs.evolve(new, hidden=True))
         if record is None:
-            made = await self.catalog.get(new.session_id)
-            if made is not None and made.settings == new.settings:
-                return
-            raise SessionExists(new.session_id)
+            made = await wait_until_whole(self.catalog, new.session_id)
+            if made is None:
+                raise StorageUnavailable(f"session {new.session_id} is being made; try again")
+            if origin_of(made.settings) != origin_of(new.settings):
+                raise SessionExists(new.session_id)
+            return
         try:
             copying = _Copying(turns, dropped)
             await self._copy(source_id, record, copying, restore(source).title if title is None else title)
@@ -173,6 +179,16 @@ class Forking:
             return
         state.control_dirty = True
         await self.journal.append(grant, before, entries, durable=durable, summary=summary(state))
+
+
+async def wait_until_whole(catalog: Catalog, session_id: str) -> SessionRecord | None:
+    """Return a session that somebody else makes, once it is not hidden; None if that takes too long, or does not happen."""
+    for _ in range(WAITS):
+        record = await catalog.get(session_id)
+        if record is not None:
+            return record
+        await trio.sleep(WAIT_S)
+    return None
 
 
 async def fork_session(

@@ -19,6 +19,7 @@ from actors.events.committed import Committed
 from actors.events.conversation import Notice
 from actors.events.pieces import join_pieces
 from actors.events.session import SessionUpdated, Settings
+from actors.fork import wait_until_whole
 from actors.ports import Catalog, Clock, Ids, Journal, Ownership
 from actors.session.snapshot import restore, summary
 from actors.session.state import SessionState
@@ -35,9 +36,6 @@ BATCH_EVENTS = 120
 """Things of the history that become one append: at most about 500 rows."""
 
 BATCH_CHARS = 512 * 1024
-
-WAITS, WAIT_S = 200, 0.05
-"""How often, and after how long, a session is looked for that another device opens at this moment."""
 
 _NO_ID = re.compile(r"[^A-Za-z0-9._-]")
 _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,80}", re.ASCII)
@@ -99,11 +97,9 @@ class Opening:
 
     async def _opened_by_another(self, session_id: str) -> str:
         """Wait until a session is whole that somebody else opens just now. Raises NoSuchSession."""
-        for _ in range(WAITS):
-            if await self.catalog.get(session_id) is not None:
-                return session_id
-            await trio.sleep(WAIT_S)
-        raise NoSuchSession(session_id)
+        if await wait_until_whole(self.catalog, session_id) is None:
+            raise NoSuchSession(session_id)
+        return session_id
 
     async def _write(self, record: SessionRecord, history: DeskHistory) -> None:
         grant = await self.ownership.acquire(record.session_id)

@@ -28,6 +28,7 @@ __all__ = [
     "encode_entry",
     "encode_event",
     "encode_settings",
+    "origin_of",
 ]
 
 PAYLOAD_VERSION = 1
@@ -106,6 +107,12 @@ def encode_settings(settings: Settings, *, origin: str | None = None) -> bytes:
     """Return a session's settings as storage keeps them. `origin`: what a fork was made of."""
     body = CONVERTER.unstructure(settings)
     return orjson.dumps(body if origin is None else {**body, "origin": origin})
+
+
+def origin_of(payload: bytes) -> str | None:
+    """Return what a session was made of, if it is a fork or was opened from the desk."""
+    origin: str | None = orjson.loads(payload).get("origin")
+    return origin
 
 
 def decode_settings(payload: bytes) -> Settings:

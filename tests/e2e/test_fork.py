@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.e2e.agents import AGENTS, Agents, begin, end_of, open_agents
 from tests.e2e.shared_server import Shared, all_events, open_http
@@ -77,6 +78,31 @@ async def test_what_cannot_be_forked(shared: Shared, sid: str) -> None:
         assert (await http.post("/api/sessions/nowhere/fork", json={})).status_code == 404
         await device.say("interrupt", session_id=sid)
         await device.wait_for("interrupted")
+
+
+async def test_a_fork_is_one_however_often_it_is_asked_for(shared: Shared, sid: str) -> None:
+    async with shared.device() as device, open_http(shared) as http:
+        await device.attach(sid, agent="echo")
+        end = await device.ask(sid, "one")
+        call = f"/api/sessions/{sid}/fork"
+        body = {"after_turn": end["turn_id"], "session_id": f"{sid}-fork"}
+        answers: list[int] = []
+
+        async def make() -> None:
+            answers.append((await http.post(call, json=body)).status_code)
+
+        async with (
+            trio.open_nursery() as nursery
+        ):  # a device that lost an answer asks while the first is written
+            for _ in range(6):
+                nursery.start_soon(make)
+        assert answers == [201] * 6
+        await device.say("configure", session_id=sid, settings={"effort": "high"})
+        await device.wait_for("session_updated")
+        await make()
+        assert answers[6:] == [201]
+        other = await http.post(call, json=body | {"after_turn": None})
+        assert (other.status_code, other.json()["error"]["code"]) == (409, "exists")
 
 
 async def test_a_fork_outlives_the_deletion_of_its_source(tmp_path: Path) -> None:
