@@ -13,7 +13,7 @@ import attrs
 
 from actors.events.conversation import Attachment
 from actors.events.permissions import Decision, RequestKind
-from actors.replies import IfHead, Reply
+from actors.replies import IfHead, RejectCode, Reply
 
 __all__ = [
     "AskAtDesk",
@@ -62,7 +62,10 @@ class Attach:
 
 @attrs.frozen
 class Send:
-    """Bring a message. Answer: `Accepted` or `Rejected`."""
+    """Bring a message. Answer: `Accepted` or `Rejected`.
+
+    `flaw`: why the message cannot be taken as it is; only its id is looked at then, since it may be a known one.
+    """
 
     name: ClassVar[str] = "send"
     message_id: str
@@ -71,6 +74,7 @@ class Send:
     if_head: IfHead | None = None
     mode: Literal["queue", "steer"] = "queue"
     not_before_ms: int | None = None
+    flaw: tuple[RejectCode, str] | None = None
 
 
 @attrs.frozen

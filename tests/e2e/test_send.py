@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from tests.e2e.shared_server import Shared, all_events, open_http
-from tests.support.device import Device
+from tests.support.device import Device, Json
 
 
 async def start_hanging(device: Device, sid: str) -> str:
@@ -46,6 +46,23 @@ async def test_a_duplicate_is_accepted_and_not_run(shared: Shared, sid: str) -> 
             again = await who.send(sid, content, message_id=once)
             assert (again["type"], again["duplicate"], again["seq"]) == ("accepted", True, first["seq"])
         assert (await device.attach(sid, history=0))["head_seq"] == head
+
+
+async def test_a_duplicate_is_one_whatever_it_brings(shared: Shared, sid: str) -> None:
+    wrong: tuple[Json, ...] = ({"content": "x" * 300_000}, {"attachments": [{"url": "/uploads/nowhere"}]})
+    async with shared.device() as device:
+        await device.attach(sid, agent="echo")
+        for fields, code in zip(wrong, ("too_large", "bad_attachment"), strict=True):
+            first: Json = {"session_id": sid, "message_id": code, "content": "hello"}
+            await device.say("send", **first | fields)
+            refused = await device.wait_for("rejected")
+            assert (refused["code"], refused["message_id"]) == (code, code)
+            taken = await device.send(sid, "hello", message_id=code)
+            assert (taken["type"], taken["duplicate"]) == ("accepted", False), "a rejection leaves no trace"
+            await device.wait_for("complete")
+            await device.say("send", **first | fields)
+            again = await device.wait_for("accepted", message_id=code)
+            assert (again["duplicate"], again["seq"]) == (True, taken["seq"])
 
 
 async def test_the_same_id_at_once_runs_once(shared: Shared, sid: str) -> None:

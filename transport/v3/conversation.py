@@ -15,9 +15,8 @@ from typing import Any, Final, Self
 import attrs
 import trio
 
-from actors.commands import Author, Envelope
+from actors.commands import Author, Command, Envelope, Send
 from actors.errors import ActorError
-from actors.events.conversation import Attachment as File
 from actors.replies import Accepted, Rejected, Reply
 from storage.errors import StorageError
 from transport.access.auth import OBSERVER_FRAMES, authorize
@@ -225,20 +224,13 @@ class DeviceConversation:
             return refuse(frame, "not_attached", "Attach to the session first.")
         if attachment.observes and frame.name not in OBSERVER_FRAMES:
             return refuse(frame, "observer", "This device only watches the session.")
-        return oversized(frame)
+        return None if isinstance(frame, cf.SendFrame) else oversized(frame)
 
     async def _submit(self, frame: cf.CommandFrame) -> None:
         session_id = frame.session_id
         label = self._attachments[session_id].own.device_id
-        files = await self._files(frame)
-        if files is None:
-            where = "" if self.deps.nodes is None else " on the session's machine"
-            self._send_rejected(
-                session_id, refuse(frame, "bad_attachment", f"There is no such upload{where}.")
-            )
-            return
         author = Author(self.device.id, label, self.device.name)
-        command = with_rights(to_command(frame, files), self.device.scope)
+        command = with_rights(await self._command(frame), self.device.scope)
         envelope = Envelope(command, author, partial(self._on_reply, session_id))
         if self.writer.closing is not None:
             return  # its key was revoked while its files were looked up
@@ -250,9 +242,19 @@ class DeviceConversation:
             busy = refuse(frame, "storage", "The session accepts no commands at the moment. Try again.")
             self._send_rejected(session_id, busy)
 
-    async def _files(self, frame: cf.CommandFrame) -> tuple[File, ...] | None:
-        refs = frame.attachments if isinstance(frame, cf.SendFrame) else ()
-        return await attachments_of(self.deps.uploads, frame.session_id, [ref.url for ref in refs])
+    async def _command(self, frame: cf.CommandFrame) -> Command:
+        """Return the command of a frame. A message that cannot be taken goes to the owner too: its id may be known."""
+        if not isinstance(frame, cf.SendFrame):
+            return to_command(frame)
+        too_large = oversized(frame)
+        if too_large is not None:
+            return Send(frame.message_id, "", flaw=(too_large.code, too_large.content))
+        urls = [ref.url for ref in frame.attachments]
+        files = await attachments_of(self.deps.uploads, frame.session_id, urls)
+        if files is None:
+            where = "" if self.deps.nodes is None else " on the session's machine"
+            return Send(frame.message_id, "", flaw=("bad_attachment", f"There is no such upload{where}."))
+        return to_command(frame, files)
 
     def _on_reply(self, session_id: str, reply: Reply) -> None:
         if isinstance(reply, Accepted):

@@ -167,6 +167,8 @@ def _send(step: Step, envelope: Envelope, send: Send, known: CommandRecord | Non
 
 
 def _refusal_of(step: Step, envelope: Envelope, send: Send) -> tuple[RejectCode, str] | None:
+    if send.flaw is not None:
+        return send.flaw
     state = step.state
     at = send.if_head
     if at is not None and (
