@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actors.errors import ActorError, MachineAway, NodeCallRefused, UnknownNode
@@ -264,11 +264,19 @@ def _code_route(path: str, endpoint: CodeEndpoint) -> Route:
     return Route(path, checked, methods=["POST"])
 
 
-async def _http_exception(_: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     answer = error_response(error.status_code, _CODES.get(error.status_code, "refused"), f"{error.detail}.")
     answer.headers.update(error.headers or {})
+    if error.status_code == 405:  # the router names the methods of one route only
+        answer.headers["Allow"] = ", ".join(_methods_of(request))
     return answer
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Return the methods that the request's path takes."""
+    fitting = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in fitting for method in route.methods})
 
 
 def _answer_to(error: Exception) -> Response:

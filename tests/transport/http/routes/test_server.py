@@ -1,9 +1,10 @@
-"""The machine's sleep."""
+"""The machine's sleep, and methods that a path does not take."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
@@ -32,3 +33,20 @@ async def test_sleep(tmp_path: Path) -> None:
     works = False
     async with open_world(tmp_path, sleep=sleep) as world:
         assert error(await world.http.post("/api/system/sleep")) == (503, "failed")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/devices", "GET, HEAD, POST"),
+        ("/api/devices/pair", "DELETE, POST"),  # a device may have that id
+        ("/api/notifications/n1", "DELETE, POST"),
+        ("/api/sessions/trip", "DELETE"),
+        ("/api/health", "GET, HEAD"),
+    ],
+)
+async def test_a_refusal_names_every_method_of_a_path(tmp_path: Path, path: str, allowed: str) -> None:
+    async with open_world(tmp_path) as world:
+        refused = await world.http.request("PATCH", path)
+        assert error(refused) == (405, "method_not_allowed")
+        assert refused.headers["Allow"] == allowed
