@@ -319,6 +319,26 @@ def test_escape_twice_edits_the_last_message(tmp_path: Path, monkeypatch: pytest
     on_stage(tmp_path, act)
 
 
+def test_what_a_device_may_do_is_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def call(_: Client, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        one = {"id": "d1", "name": "Phone", "scope": "approve"}
+        return {"devices": [one, {"id": "d2", "name": "Later", "scope": "sees"}]}
+
+    monkeypatch.setattr(Client, "call", call)
+
+    async def act(stage: Stage) -> None:
+        await stage.press(*"/devices", "enter")
+        shown = await stage.shown()
+        assert "View and approve · d1" in shown
+        assert "sees · d2" in shown, "a newer server may know more scopes"
+        await stage.press("escape")
+        await stage.press(*"/pair", "enter")
+        shown = await stage.shown()
+        assert shown.index("Full use") < shown.index("View and approve") < shown.index("View only")
+
+    on_stage(tmp_path, act)
+
+
 @pytest.mark.parametrize(("size", "look"), [((80, 24), "dark"), ((300, 80), "light"), ((30, 12), "dark")])
 def test_sizes_and_wide_characters(tmp_path: Path, size: tuple[int, int], look: str) -> None:
     async def act(stage: Stage) -> None:
