@@ -3,14 +3,13 @@
 A node that can write to the database is a node: there is no port between nodes, and no other secret. All mail of one
 node to another arrives in the order of its posting.
 
-One connection posts. Another one listens, fetches and beats. After a lost connection both open again.
+One connection posts (`mail_out.py`). Another one listens, fetches and beats. After a lost connection both open again.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -21,9 +20,10 @@ from psycopg import sql
 
 from storage.errors import DatabaseInUse, StorageError
 from storage.node_records import Mail, NodeState
-from storage.postgres.connection import Connection, PostgresServer, connect, mapped_errors
+from storage.postgres.connection import Connection, PostgresServer, mapped_errors
 from storage.postgres.nodes.beat import Beat, beat
 from storage.postgres.nodes.clock import ClockCheck
+from storage.postgres.nodes.mail_out import RETRY_S, MailOut, connect_node
 from storage.postgres.nodes.opening import LEASE_S
 from storage.postgres.nodes.tables import KEYS_CHANNEL
 
@@ -31,17 +31,6 @@ __all__ = ["BEAT_S", "PostOffice"]
 
 BEAT_S: Final = 0.4
 """Seconds between two beats."""
-
-RETRY_S: Final = 0.2
-"""Seconds after which a lost connection is opened again."""
-
-POSTED_AT_ONCE: Final = 200
-
-BULK_AT_ONCE: Final = 512 * 1024
-"""Bytes of bulk that are posted at once: what a device waits for comes soon after."""
-
-WAITING: Final = 20_000
-"""Mails that wait to be posted; with more, the oldest are dropped."""
 
 HEADLESS: Final = int(LEASE_S / BEAT_S)
 """Beats without a first node that is well; then the connection of the one before is ended."""
@@ -52,41 +41,14 @@ CLOCK_EVERY: Final = 25
 TIDY_EVERY: Final = 100
 """Beats between two removals of old mail, that of nodes which never came back."""
 
-ANSWER_S: Final = 3.0
-"""Seconds to wait for an answer; the leases of the nodes are not longer."""
-
-# Else the database keeps the connection of a node that is cut off, and its lock, for hours.
-_SETTINGS: Final = (
-    "-c synchronous_commit=off -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
-    " -c tcp_user_timeout=10000"
-)
-_POST: Final = "INSERT INTO mail (node, body) SELECT * FROM unnest($1::text[], $2::bytea[])"
-_NOTIFY: Final = "SELECT pg_notify('bos_' || node, '') FROM unnest($1::text[]) AS to_be_woken (node)"
 _FETCH: Final = """
 DELETE FROM mail WHERE node = $1
 RETURNING number, extract(epoch FROM clock_timestamp() - sent_at)::float8, body
 """
-_BEAT: Final = f"""
-UPDATE node SET lease_until = clock_timestamp() + interval '{LEASE_S} s' WHERE id = $1 AND incarnation = $2
-"""
 _LEAVE: Final = "UPDATE node SET lease_until = clock_timestamp() WHERE id = $1 AND incarnation = $2"
-_NODES: Final = (
-    "SELECT id, incarnation, version, (lease_until > clock_timestamp())::int::bigint FROM node ORDER BY id"
-)
-_KEYS: Final = "SELECT value FROM meta WHERE key = 'key_version'"
-_FIRST_LOCK: Final = 0x424F5334
-_BE_FIRST: Final = f"SELECT pg_try_advisory_lock({_FIRST_LOCK})"
 _TIDY: Final = "DELETE FROM mail WHERE sent_at < clock_timestamp() - interval '1 minute'"
 
 _log = logging.getLogger("builderos.storage")
-
-
-@attrs.frozen(eq=False)
-class _Outgoing:
-    node: str
-    body: bytes
-    until: float
-    posted: trio.Event = attrs.field(factory=trio.Event)
 
 
 @attrs.frozen
@@ -128,29 +90,20 @@ class PostOffice:
     beat_at: float = attrs.field(default=-math.inf, init=False)
     is_first: bool = attrs.field(default=False, init=False)
     first_changed: trio.Event = attrs.field(factory=trio.Event, init=False)
-    _queue: deque[_Outgoing] = attrs.field(factory=deque, init=False)
-    _bulk: deque[_Outgoing] = attrs.field(factory=deque, init=False)
-    _work: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _out: MailOut = attrs.field(init=False)
     _beaten: trio.Event = attrs.field(factory=trio.Event, init=False)
     _keys: str | None = attrs.field(default=None, init=False)
     _heard: list[str] = attrs.field(factory=list, init=False)
     _beats: int = attrs.field(default=0, init=False)
     _headless: int = attrs.field(default=0, init=False)
 
-    def post(self, node: str, body: bytes, *, within_s: float = math.inf, bulk: bool = False) -> trio.Event:
-        """Post a mail; return what is set once it is posted or dropped. Never blocks.
+    @_out.default
+    def _make_out(self) -> MailOut:
+        return MailOut(self.server, self.application)
 
-        Args:
-            within_s: it is dropped if it cannot be posted so long.
-            bulk: it lets all other mail pass, and keeps its order among bulk alone. Its sender bounds how much waits.
-        """
-        item = _Outgoing(node, body, trio.current_time() + within_s)
-        queue = self._bulk if bulk else self._queue
-        queue.append(item)
-        if len(queue) > WAITING:
-            queue.popleft().posted.set()
-        self._work.set()
-        return item.posted
+    def post(self, node: str, body: bytes, *, within_s: float = math.inf, bulk: bool = False) -> trio.Event:
+        """Post a mail; return what is set once it is posted or dropped. Never blocks. Arguments as of `MailOut.post`."""
+        return self._out.post(node, body, within_s=within_s, bulk=bulk)
 
     @property
     def silent_s(self) -> float:
@@ -172,66 +125,9 @@ class PostOffice:
             StorageError: the first beat failed.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._post, name="mail out")
+            nursery.start_soon(self._out.run, name="mail out")
             await nursery.start(self._fetch, name="mail in")
             task_status.started()
-
-    # ---- out ----
-
-    async def _post(self) -> None:
-        connection: Connection | None = None
-        batch: list[_Outgoing] = []
-        try:
-            while True:
-                await self._work.wait()
-                self._work = trio.Event()
-                while batch or self._queue or self._bulk:
-                    batch = batch or self._next_batch()
-                    try:
-                        connection = await trio.to_thread.run_sync(self._send, connection, batch)
-                    except StorageError as error:
-                        connection = None
-                        _log.warning("mail to other nodes is not posted yet: %s", error)
-                        await trio.sleep(RETRY_S)
-                        batch = [one for one in batch if self._is_good(one)]
-                        continue
-                    for one in batch:
-                        one.posted.set()
-                    batch = []
-        finally:
-            if connection is not None:
-                connection.close()
-
-    def _next_batch(self) -> list[_Outgoing]:
-        taken = [self._queue.popleft() for _ in range(min(len(self._queue), POSTED_AT_ONCE))]
-        size = 0
-        while self._bulk and size < BULK_AT_ONCE:
-            size += len(self._bulk[0].body)
-            taken.append(self._bulk.popleft())
-        return [one for one in taken if self._is_good(one)]
-
-    def _is_good(self, item: _Outgoing) -> bool:
-        if trio.current_time() <= item.until:
-            return True
-        item.posted.set()
-        return False
-
-    def _send(self, connection: Connection | None, batch: Sequence[_Outgoing]) -> Connection:
-        """Post a batch, in order. On a thread."""
-        made = connection or connect(self.server, self.application, _SETTINGS, answer_s=ANSWER_S)
-        nodes, bodies = [one.node for one in batch], [one.body for one in batch]
-        try:
-            with mapped_errors(self.server), made.pipeline():
-                made.execute("BEGIN")
-                made.execute(_POST, (nodes, bodies), binary=True)
-                made.execute(_NOTIFY, (sorted(set(nodes)),), binary=True)
-                made.execute("COMMIT")
-        except BaseException:
-            made.close()
-            raise
-        return made
-
-    # ---- in ----
 
     async def _fetch(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         connection: Connection | None = None
@@ -305,7 +201,7 @@ class PostOffice:
         return KEYS_CHANNEL in heard
 
     def _open(self) -> Connection:
-        made = connect(self.server, self.application, _SETTINGS, answer_s=ANSWER_S)
+        made = connect_node(self.server, self.application)
         made.add_notify_handler(lambda notice: self._heard.append(notice.channel))
         with mapped_errors(self.server):
             for channel in (f"bos_{self.node}", KEYS_CHANNEL):
