@@ -18,6 +18,7 @@ from actors.commands import Attach, Envelope
 from actors.errors import MachineAway
 from actors.nodes.calls import HomeCalls
 from actors.nodes.home import SessionsAtHome
+from actors.nodes.list_changes import ListChanges
 from actors.nodes.mail import (
     AnswerMail,
     BadMail,
@@ -30,7 +31,6 @@ from actors.nodes.mail import (
     TailMail,
     TakenMail,
     decode_mail,
-    encode_mail,
 )
 from actors.nodes.node_answers import NodeAnswers
 from actors.nodes.node_calls import NodeCalls
@@ -43,14 +43,11 @@ from actors.session.loading import load_state
 from actors.session.mailbox import refuse
 from actors.session.snapshot import view
 from actors.supervisor import Supervisor
-from actors.tail import AttachedDevice, Listener, Tail, Watchers
+from actors.tail import AttachedDevice, Listener, Tail
 from storage.errors import SessionMissing, StorageError
 from storage.node_records import Mail
 
 __all__ = ["Router"]
-
-CHANGES_S: Final = 0.2
-"""The least time between two mails about changed sessions."""
 
 MOVED: Final = "moved"
 """The kind of a note."""
@@ -59,9 +56,6 @@ KNOWN_S: Final = 5.0
 """How long a command waits until this node knows which keys are valid."""
 
 MAX_HOMES: Final = 100_000
-
-LISTED: Final = 200
-"""Sessions whose entries are sent again after a node came or went: those at the top of the list."""
 
 log = logging.getLogger("builderos.actors")
 
@@ -86,10 +80,12 @@ class Router:
     notes: NodeNotes
     look_after_moved: Callable[[], None] = attrs.field(default=lambda: None, init=False)
     _homes: dict[str, str] = attrs.field(factory=dict, init=False)
-    _watchers: Watchers = attrs.field(factory=Watchers, init=False)
-    _changed: dict[str, None] = attrs.field(factory=dict, init=False)
-    _wake: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _list: ListChanges = attrs.field(init=False)
     _alive: dict[str, tuple[int, bool]] = attrs.field(factory=dict, init=False)
+
+    @_list.default
+    def _make_list(self) -> ListChanges:
+        return ListChanges(self.post, self.catalog)
 
     def __attrs_post_init__(self) -> None:
         self.replicas.found_at = self._move
@@ -184,7 +180,7 @@ class Router:
 
     def watch(self, changed: Callable[[str], None]) -> AbstractContextManager[None]:
         """Call `changed` with the id of every session of any node whose entry in a list may have changed."""
-        return self._watchers.watch(changed)
+        return self._list.watch(changed)
 
     # ---- what comes ----
 
@@ -205,8 +201,7 @@ class Router:
             elif isinstance(given, TailMail):
                 self.replicas.take(given)
             elif isinstance(given, ChangedMail):
-                for session_id in given.session_ids:
-                    self._watchers.tell(session_id)
+                self._list.take(given)
             elif isinstance(given, NoteMail):
                 self.notes.take(given)
             else:
@@ -228,7 +223,7 @@ class Router:
         self.replicas.leave(session_id, home)
         if home != self.post.node and self.own.is_live(session_id):
             self.look_after_moved()
-        self._watchers.tell(session_id)
+        self._list.tell(session_id)
 
     def nodes_changed(self) -> None:
         """A node came, went, or started again, or this one was away. Never blocks."""
@@ -238,23 +233,8 @@ class Router:
         self._alive = now
         self._look_at_calls()
         for session_id in self.replicas.homes_changed(moved):
-            self._watchers.tell(session_id)
-        self.nursery.start_soon(self._tell_list, moved)
-
-    async def _tell_list(self, homes: set[str]) -> None:
-        try:
-            page = await self.catalog.page(LISTED)
-        except StorageError as error:
-            log.info("entries of nodes that came or went are not sent again: %s", error)
-            return
-        for record in page:
-            if record.owner in homes:
-                self._watchers.tell(record.session_id)
-
-    def _note(self, session_id: str) -> None:
-        self._watchers.tell(session_id)
-        self._changed[session_id] = None
-        self._wake.set()
+            self._list.tell(session_id)
+        self.nursery.start_soon(self._list.tell_top, moved)
 
     # ---- replicas ----
 
@@ -290,10 +270,10 @@ class Router:
     # ---- in the background ----
 
     async def run(self) -> None:
-        """Keep following, and tell of changes, until cancelled."""
-        with self.own.watch(self._note):
+        """Keep following, and report changes, until cancelled."""
+        with self.own.watch(self._list.note):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tell_changes)
+                nursery.start_soon(self._list.run)
                 nursery.start_soon(self.replicas.run)
                 while True:
                     self._look_at_calls()
@@ -303,14 +283,3 @@ class Router:
         self.calls.look()
         self.node_calls.look()
         self.answers.look()
-
-    async def _tell_changes(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            changed, self._changed = self._changed, {}
-            body = encode_mail(ChangedMail(tuple(changed)))
-            for state in self.post.nodes.values():
-                if state.is_alive and state.id != self.post.node:
-                    self.post.post(state.id, body, within_s=LOOK_S)
-            await trio.sleep(CHANGES_S)
