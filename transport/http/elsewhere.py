@@ -1,109 +1,41 @@
 """Routes that one machine must answer: that of a session, or one that the query names. Loaded only with `--node`.
 
 The machine that a device uses checks its key and scope, and sends the request on as a node call. The other machine
-judges the scope again, by its own view of the keys, and runs the same route.
+judges the scope again, by its own view of the keys, and runs the same route (`sent_on.py`).
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import unquote
 
 import attrs
 import trio
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from actors.errors import ActorError, NodeCallRefused, UnknownNode
 from storage.errors import StorageError
-from transport.access.auth import authorize
-from transport.access.signed_urls import UPLOADS_PATH
 from transport.http.requests import MAX_JSON_BYTES, check_length, over_json, read_body, wait_left
 from transport.http.responses import HttpError, query_of
 from transport.http.routes.files import has_blob
+from transport.http.sent_on import CALL, HAS_BLOB, Route, SentOn, SentOnRequests
 from transport.http.services import HttpServices
 from transport.ports import Deps, Device, Nodes
 from transport.v3.decode import is_id
 
-if TYPE_CHECKING:
-    from actors.nodes.node_answers import NodeQuestion
-
 __all__ = ["HomeRoutes"]
-
-CALL: Final = "http"
-"""The name of the node call."""
-
-HAS_BLOB: Final = "has_blob"
-"""The name of the node call that asks whether a machine has a blob."""
 
 AT_ONCE: Final = 8
 """Requests of one device that are with other machines at once."""
 
 _SENT_ON: Final = frozenset({b"content-type", b"content-length", b"host", b"range", b"if-range"})
 """Headers that a route may read. No key is among them."""
-
-Route = Callable[[Request, Any], Awaitable[Response]]
-
-
-@attrs.frozen
-class _Asked:
-    """A request that another machine sent on.
-
-    Attributes:
-        path: as the device named it, which is what a signature is for.
-        device: its id; None for a signed address.
-        body: in base64.
-    """
-
-    action: str
-    method: str
-    path: str
-    params: dict[str, str]
-    query: str
-    headers: list[list[str]]
-    scheme: str
-    address: str
-    device: str | None
-    body: str
-
-    @classmethod
-    def read(cls, fields: dict[str, Any]) -> _Asked:
-        """Return the request. Raises NodeCallRefused."""
-        try:
-            made = cls(**fields)
-            texts = [made.action, made.method, made.path, made.query, made.scheme, made.address, made.body]
-            pairs = [*made.params.items(), *((name, value) for name, value in made.headers)]
-            if not all(isinstance(one, str) for one in (*texts, *(one for pair in pairs for one in pair))):
-                raise TypeError
-            base64.b64decode(made.body, validate=True)
-        except (TypeError, AttributeError, ValueError, binascii.Error) as error:
-            raise NodeCallRefused("unavailable", "The other machine has another version.") from error
-        return made
-
-    def scope(self, node: str) -> Scope:
-        """Return the request as routes read it. `node`: which sent it on."""
-        return {
-            "type": "http",
-            "http_version": "1.1",
-            "method": self.method,
-            "scheme": self.scheme,
-            "path": self.path,
-            "raw_path": self.path.encode(),
-            "root_path": "",
-            "path_params": self.params,
-            "query_string": self.query.encode("latin-1", "replace"),
-            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self.headers],
-            "client": (self.address, 0),
-            "server": None,
-            "extensions": {},
-            "builderos.sent_by": node,
-        }
 
 
 @attrs.define(eq=False)
@@ -124,8 +56,7 @@ class HomeRoutes:
 
     def serve(self) -> None:
         """Answer what other machines send on, from now on."""
-        self.nodes.serve(CALL, self._answer)
-        self.nodes.serve(HAS_BLOB, self._answer_has)
+        SentOnRequests(self.deps, self.nodes, self.services, self.answer_to, self._routes).serve()
 
     def at_home(self, action: str, route: Route) -> Route:
         """Return a route that the home of the session in its path answers."""
@@ -181,10 +112,6 @@ class HomeRoutes:
         answer = await self.nodes.ask(node, HAS_BLOB, {"session": session_id, "digest": digest})
         return answer.get("has") is True
 
-    async def _answer_has(self, question: NodeQuestion) -> dict[str, Any]:
-        session_id, digest = (str(question.fields.get(name)) for name in ("session", "digest"))
-        return {"has": await has_blob(self.services.data, session_id, digest)}
-
     def at_keeper(self, action: str, route: Route) -> Route:
         """Return a route that the node answers which has the upload in its path."""
         self._routes[action] = route
@@ -208,39 +135,37 @@ class HomeRoutes:
     async def _first_node(self, _: Request) -> str | None:
         return self.nodes.first()
 
-    # ---- at the machine that the device uses ----
-
     async def send_on(self, node: str, action: str, request: Request, device: Device | None) -> Response:
         """Return the answer of another machine; it is asked once the response begins. Raises HttpError."""
         body = await _body_of(request)
-        fields = {
-            "action": action,
-            "method": request.method,
-            "path": unquote(request.scope["raw_path"].decode("latin-1")),
-            "params": dict(request.path_params),
-            "query": request.scope["query_string"].decode("latin-1"),
-            "headers": [
+        asked = SentOn(
+            action=action,
+            method=request.method,
+            path=unquote(request.scope["raw_path"].decode("latin-1")),
+            params=dict(request.path_params),
+            query=request.scope["query_string"].decode("latin-1"),
+            headers=[
                 [name.decode("latin-1"), value.decode("latin-1")]
                 for name, value in request.scope["headers"]
                 if name in _SENT_ON
             ],
-            "scheme": request.scope["scheme"],
-            "address": request.scope["client"][0],
-            "device": None if device is None else device.id,
-            "body": base64.b64encode(body).decode(),
-        }
-        return _SentOn(self, node, fields)
+            scheme=request.scope["scheme"],
+            address=request.scope["client"][0],
+            device=None if device is None else device.id,
+            body=base64.b64encode(body).decode(),
+        )
+        return _Relayed(self, node, asked)
 
-    async def relay(self, node: str, fields: dict[str, Any], send: Send) -> None:
+    async def relay(self, node: str, asked: SentOn, send: Send) -> None:
         """Send what another machine answers. Raises as `Nodes.open`; what was sent by then is not whole."""
-        who = fields["device"] or ""
+        who = asked.device or ""
         if self._running[who] >= AT_ONCE:
             raise NodeCallRefused(
                 "busy", "Too many requests to other machines at once. Try again in a moment."
             )
         self._running[who] += 1
         try:
-            async with self.nodes.open(node, CALL, fields) as answer:
+            async with self.nodes.open(node, CALL, attrs.asdict(asked)) as answer:
                 await send({"type": "http.response.start", **_start_of(answer.head)})
                 while (part := await answer.part()) is not None:
                     await send({"type": "http.response.body", "body": part, "more_body": True})
@@ -250,75 +175,13 @@ class HomeRoutes:
             if not self._running[who]:
                 del self._running[who]
 
-    # ---- at the machine that answers ----
 
-    async def _answer(self, question: NodeQuestion) -> None:
-        asked = _Asked.read(question.fields)
-        route, scope = self._routes.get(asked.action), asked.scope(question.node)
-        if route is None:
-            raise NodeCallRefused("unavailable", "The other machine has another version.")
-
-        bodies = [base64.b64decode(asked.body)]
-
-        async def receive() -> Message:
-            if not bodies:
-                await trio.sleep_forever()  # the end of the device ends the call
-            return {"type": "http.request", "body": bodies.pop(), "more_body": False}
-
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self._begin(question, message)
-            elif message["type"] == "http.response.body":
-                await question.write(message.get("body", b""))
-
-        try:
-            response = await route(Request(scope, receive), await self._judge(asked))
-        except Exception as error:
-            response = self.answer_to(error)
-        await response(scope, receive, send)
-
-    async def _judge(self, asked: _Asked) -> Device | None:
-        """Return the device that asks. Raises HttpError if it may not."""
-        if asked.device is None:
-            if not self._is_signed(asked):
-                raise HttpError(401, "unauthorized", "A valid key is needed.")
-            return None
-        device = await self.nodes.find_device(asked.device)
-        if device is None:
-            raise HttpError(401, "unauthorized", "A valid key is needed.")
-        if not authorize(device.scope, asked.action):
-            raise HttpError(403, "forbidden", "This key may not do that.")
-        return device
-
-    def _is_signed(self, asked: _Asked) -> bool:
-        """Return whether the address opens just this file."""
-        method, template = asked.action.split(" ")
-        wanted = template.format_map(asked.params)
-        return (
-            method == "GET"
-            and wanted.startswith(UPLOADS_PATH)
-            and self.deps.aliases.path(asked.path) == wanted
-            and self.services.uploads.links.opens(asked.path, asked.query)
-        )
-
-    def _begin(self, question: NodeQuestion, start: Message) -> None:
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]]
-        length = next((value for name, value in headers if name.lower() == "content-length"), "0")
-        if int(length) > question.most_bytes:
-            raise NodeCallRefused(
-                "too_large",
-                f"A machine sends another one at most {question.most_bytes // 1_000_000} MB."
-                f" Connect to the session's machine ({self.nodes.own}).",
-            )
-        question.begin({"status": start["status"], "headers": headers})
-
-
-class _SentOn(Response):
+class _Relayed(Response):
     """The answer of another machine, as it comes."""
 
-    def __init__(self, routes: HomeRoutes, node: str, fields: dict[str, Any]) -> None:
+    def __init__(self, routes: HomeRoutes, node: str, asked: SentOn) -> None:
         super().__init__()
-        self._relay = partial(routes.relay, node, fields)
+        self._relay = partial(routes.relay, node, asked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure: Exception | None = None
