@@ -25,6 +25,7 @@ __all__ = [
     "AgentDriver",
     "BeganAtDesk",
     "Joinable",
+    "Overheard",
     "SelfStarter",
     "Sink",
     "Tell",
@@ -139,20 +140,26 @@ class Sink(Protocol):
 
 
 @runtime_checkable
-class SelfStarter(Protocol):
+class Overheard(Protocol):
+    """Additional method of a driver that hears from its agent between two turns."""
+
+    async def wait_own_work(self, tell: Tell) -> BeganAtDesk | None:
+        """Report what happens between two turns. Return once the agent has begun something by itself.
+
+        The result says what a person began in the agent's own program. None: the agent began without a person. An agent
+        that never begins by itself is listened to until that is cancelled, by a prompt. The turn of that prompt reports
+        what the driver has already read from the agent.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfStarter(Overheard, Protocol):
     """Additional methods of a driver whose agent does something without a prompt.
 
     The driver reports work that may outlive its turn as `TaskBegan` with `background`, and its end as `TaskEnded`. Both may
     come in a turn or between two turns.
     """
-
-    async def wait_own_work(self, tell: Tell) -> BeganAtDesk | None:
-        """Report what happens between two turns. Return once the agent has begun something by itself.
-
-        The result says what a person began in the agent's own program. None: the agent began without a person.
-        Cancelled when a prompt comes. The turn of that prompt reports what the driver has already read from the agent.
-        """
-        ...
 
     async def run_own_turn(self, turn_id: str, sink: Sink) -> TurnEnd:
         """Report what the agent does until it is done. Called after `wait_own_work` returned, like `run_turn`."""

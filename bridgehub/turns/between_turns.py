@@ -1,6 +1,6 @@
 """What an agent does without a prompt: it begins a turn by itself, and work continues in the background.
 
-Between two turns the driver is listened to (`agents.base.SelfStarter`) until a prompt comes or the agent has begun.
+Between two turns the driver is listened to (`agents.base.Overheard`) until a prompt comes or the agent has begun.
 Which tasks run in the background is known from what the driver reports; whatever ends its program ends them.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from bridgehub.agents.base import BeganAtDesk, SelfStarter
+from bridgehub.agents.base import BeganAtDesk, Overheard, SelfStarter
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.events import HubEvent, Joined, TaskBegan, TaskEnded
 from bridgehub.protocol.messages import Prompt, WarmUp
@@ -51,7 +51,7 @@ class BetweenTurns:
 
         A wish to have the agent's program ready comes in its order among the prompts.
         """
-        if not isinstance(driver, SelfStarter):
+        if not isinstance(driver, Overheard):
             return await self.prompts.receive()
         began = False
         by_person: BeganAtDesk | None = None

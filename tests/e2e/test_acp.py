@@ -85,6 +85,18 @@ async def test_mode_and_model_are_changed_and_what_is_offered_is_told(place: Pat
         await one.wait_for("interrupted", turn_id=running["turn_id"])
 
 
+async def test_what_the_agent_changes_after_its_turn_comes_at_once(place: Path, sid: str) -> None:
+    async with open_place(place) as server, server.device() as device:
+        await device.attach(sid, agent="mine")
+        end = await device.ask(sid, "later")
+        await device.wait_for(
+            lambda frame: frame["type"] == "agent" and frame["agent"]["commands"], start=0, limit_s=30
+        )
+        updated = await device.wait_for("session_updated", start=0, limit_s=30)
+        assert (updated["settings"]["permission_mode"], updated["device_id"]) == ("plan", None)
+        assert updated["seq"] > end["seq"]
+
+
 async def test_a_turn_outlives_the_server_a_conversation_its_hub(place: Path, sid: str) -> None:
     async with open_place(place) as server:
         async with server.device() as device:

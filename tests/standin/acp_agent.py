@@ -49,6 +49,7 @@ class Agent:
         self.tools = 0
         self.servers: list[dict[str, Any]] = []
         self.answers: dict[Any, dict[str, Any]] = {}
+        self.late: list[dict[str, Any]] = []
 
     # ---- the wire ----
 
@@ -101,9 +102,18 @@ class Agent:
                 self.cancelled = False
                 result = self.prompt(message["params"])
                 if result is not None:
-                    self.write({"id": message["id"], **result})
+                    self.write_with_late({"id": message["id"], **result})
             elif "method" in message:
                 self.hear(message)
+
+    def write_with_late(self, answer: dict[str, Any]) -> None:
+        """Write an answer and what comes right behind it at once, so that it is one read for the client."""
+        late, self.late = self.late, []
+        lines = [answer, *({"method": "session/update", "params": self.about(one)} for one in late)]
+        self.raw("".join(json.dumps({"jsonrpc": "2.0", **one}) + "\n" for one in lines))
+
+    def about(self, update: dict[str, Any]) -> dict[str, Any]:
+        return {"sessionId": self.session_id, "update": update}
 
     def called(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         match method:
@@ -141,12 +151,14 @@ class Agent:
                 if params["modeId"] == "yolo":
                     return {"error": {"code": -32602, "message": "not that one"}}
                 self.mode = params["modeId"]
+                self.tell_mode()
                 return {"result": {}}
             case "session/set_model":
                 self.model = params["modelId"]
                 return {"result": {}}
             case "session/set_config_option":
                 setattr(self, params["configId"], params["value"])
+                self.tell_mode()
                 return {"result": self.choices()}
         return {"error": {"code": -32601, "message": "no such method"}}
 
@@ -166,6 +178,10 @@ class Agent:
                 self.text(f"replayed {one}")
         self.tell_commands_early()
         return {"result": self.choices()}
+
+    def tell_mode(self) -> None:
+        if OPTIONS.get("tells_mode"):
+            self.update("current_mode_update", currentModeId=self.mode)
 
     def tell_commands_early(self) -> None:
         for name in OPTIONS.get("early_commands", ()):
@@ -245,6 +261,16 @@ class Agent:
         self.update("usage_update", used=100, size=1000, cost={"amount": 0.5, "currency": "USD"})
         self.update("current_mode_update", currentModeId="plan")
         self.text("told")
+        return self.ended()
+
+    def act_later(self, _: str) -> Any:
+        """Change mode and commands once the turn is over."""
+        commands = [{"name": "review", "description": "Review it"}]
+        self.mode = "plan"
+        self.late = [
+            {"sessionUpdate": "available_commands_update", "availableCommands": commands},
+            {"sessionUpdate": "current_mode_update", "currentModeId": self.mode},
+        ]
         return self.ended()
 
     def act_write(self, rest: str) -> Any:

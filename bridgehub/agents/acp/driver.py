@@ -144,6 +144,13 @@ class AcpDriver:
         """Do nothing: the agent reports its figures in its turns."""
         await trio.lowlevel.checkpoint()
 
+    async def wait_own_work(self, tell: Tell) -> None:
+        """Report changes of commands, modes and options until cancelled. See `Overheard`."""
+        if self._session is None:
+            await trio.sleep_forever()
+        else:
+            await self._session.tell_idle(tell)
+
     async def steer(self, steer: Steer) -> bool:
         """Refuse: the protocol has no way to give a running turn one more message."""
         await trio.lowlevel.checkpoint()

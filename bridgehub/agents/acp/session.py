@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 import trio
 
-from bridgehub.agents.acp.offer import AcpOffer
+from bridgehub.agents.acp.offer import SETTINGS, AcpOffer
 from bridgehub.agents.acp.requests import RequestHandler, RequestRefused
 from bridgehub.agents.acp.start import CANCELLED, Greeting
 from bridgehub.agents.acp.switches import AcpSwitches
@@ -82,6 +82,9 @@ class AcpSession:
     _turn: _Turn | None = None
     _changed_idle: bool = False
     """What the agent offers has changed since it was reported, outside a turn."""
+    _held_idle: dict[str, str | None] = attrs.field(factory=dict)
+    """The settings that the agent has changed since then, with their values."""
+    _idle_news: trio.Event = attrs.field(factory=trio.Event)
     _switches: AcpSwitches = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -97,8 +100,28 @@ class AcpSession:
         """Take what the agent sends between two turns. No person can grant a permission then."""
         if isinstance(message, ServerRequest):
             return CANCELLED if message.method == _PERMISSION else None
-        self._changed_idle = self._note_state(message) or self._changed_idle
+        held = self._held()
+        if self._note_state(message):
+            self._changed_idle = True
+            self._held_idle |= self._changed_since(held)
+            self._idle_news.set()
         return None
+
+    async def tell_idle(self, tell: Tell) -> None:
+        """Report what the agent changes between two turns, until cancelled."""
+        while True:
+            await self._idle_news.wait()
+            self._idle_news = trio.Event()
+            await self._tell_news(tell, None)
+
+    async def _tell_news(self, tell: Tell, turn_id: str | None) -> None:
+        """Report what the agent has changed outside a turn, if it has."""
+        changed, self._held_idle = self._held_idle, {}
+        if changed:
+            await tell(SettingsTold(turn_id, changed))
+        if self._changed_idle:
+            await tell(AgentOffered(None, self.offer.told()))
+        self._changed_idle = False
 
     async def run_turn(self, turn_id: str, blocks: list[dict[str, Any]], sink: Sink) -> TurnEnd:
         """Send the prompt and report until the turn is over. After a cancelled turn the session is unusable.
@@ -111,9 +134,9 @@ class AcpSession:
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
-                    if self._changed_idle:  # also in the moment since the turn was prepared
-                        await sink.emit(AgentOffered(None, self.offer.told()))
-                    self._changed_idle = False
+                    await self._tell_news(
+                        sink.emit, turn_id
+                    )  # also of the moment since the turn was prepared
                     nursery.start_soon(turn.output.run)
                     nursery.start_soon(self._begin, turn, blocks)
                     end = await self._follow(turn, batches, nursery)
@@ -147,7 +170,8 @@ class AcpSession:
                 scope.cancel(reason="the turn was interrupted")
 
     async def set_up(self, setup: Setup, tell: Tell, turn_id: str | None) -> None:
-        """Apply these settings to the agent. Report those that it refuses."""
+        """Apply these settings to the agent, whatever it has changed itself. Report those that it refuses."""
+        self._held_idle = {}
         await self._switches.set_up(setup, tell, turn_id)
 
     @property
@@ -221,13 +245,12 @@ class AcpSession:
     async def _hear(self, turn: _Turn, told: Notification) -> None:
         if told.method != "session/update" or told.params.text("sessionId") != self.session_id:
             return
-        held = (
-            self.offer.value_of("permission_mode"),
-            self.offer.value_of("model"),
-            self.offer.value_of("effort"),
-        )
+        held = self._held()
         if self._note_state(told):
-            await self._tell_changes(turn, held)
+            changed = self._changed_since(held)
+            if changed:
+                await turn.sink.emit(SettingsTold(turn.turn_id, changed))
+            await turn.sink.emit(AgentOffered(None, self.offer.told()))
             return
         for event in turn.translator.translate(told.params.inner("update"), trio.current_time()):
             await self._emit(turn, event)
@@ -249,12 +272,14 @@ class AcpSession:
                 return False
         return True
 
-    async def _tell_changes(self, turn: _Turn, held: tuple[str | None, ...]) -> None:
-        now = {name: self.offer.value_of(name) for name in ("permission_mode", "model", "effort")}
-        changed = {name: value for (name, value), old in zip(now.items(), held, strict=True) if value != old}
-        if changed and not self._switches.busy:
-            await turn.sink.emit(SettingsTold(turn.turn_id, changed))
-        await turn.sink.emit(AgentOffered(None, self.offer.told()))
+    def _held(self) -> dict[str, str | None]:
+        return {name: self.offer.value_of(name) for name in SETTINGS}
+
+    def _changed_since(self, held: dict[str, str | None]) -> dict[str, str | None]:
+        """Return the settings that the agent has changed. What it says while we change them is its answer."""
+        if self._switches.busy:
+            return {}
+        return {name: value for name, value in self._held().items() if value != held[name]}
 
     async def _emit(self, turn: _Turn, event: HubEvent) -> None:
         await self._consume(turn)

@@ -248,9 +248,11 @@ class Program:
                 if isinstance(message, Reply) and message.request_id not in self._posted:
                     self._take_reply(message)
                 else:
+                    batch.append(message)
                     if isinstance(message, Reply):
                         self._posted.discard(message.request_id)
-                    batch.append(message)
+                        await self._hand_over(tuple(batch))  # who waits for it may not listen to what follows
+                        batch = []
         except BadOutput as error:
             fault = error
         if batch:  # messages before a broken line count

@@ -210,6 +210,43 @@ async def test_commands_that_come_right_before_the_prompt_are_told(tmp_path: Pat
         await sink.until(offers)
 
 
+def commands_of(sink: RecordingSink) -> list[str]:
+    offered = sink.newest.get(AgentOffered)
+    return [one["name"] for one in offered.offer["commands"]] if isinstance(offered, AgentOffered) else []
+
+
+async def test_what_changes_between_two_turns_is_told_at_once(tmp_path: Path) -> None:
+    async with open_acp_rig(tmp_path) as rig:
+        driver, told = rig.driver(), AcpSink()
+        await rig.turn(driver, "later")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(driver.wait_own_work, told.emit)
+            await told.until(lambda seen: commands_of(seen) == ["review"])
+            assert told.of(SettingsTold) == [SettingsTold(None, {"permission_mode": "plan"})]
+            session = driver._session
+            assert session is not None
+            update = {"sessionUpdate": "available_commands_update", "availableCommands": [{"name": "more"}]}
+            session.hear_idle(
+                Notification("session/update", Fields({"sessionId": session.session_id, "update": update}))
+            )
+            await told.until(lambda seen: commands_of(seen) == ["more"])
+            assert len(told.of(SettingsTold)) == 1
+            nursery.cancel_scope.cancel(reason="a prompt came")
+        _, after = await rig.turn(driver, "settings")
+        assert after.of(SettingsTold) == [], "the turn began with what the person chose"
+
+
+async def test_our_own_change_between_two_turns_is_not_the_agents(tmp_path: Path) -> None:
+    async with open_acp_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        driver, told = rig.driver({"tells_mode": True}), AcpSink()
+        await rig.turn(driver, "one")
+        nursery.start_soon(driver.wait_own_work, told.emit)
+        await driver.configure(Setup(permission_mode="plan"), told.emit)
+        await told.until(lambda seen: AgentOffered in seen.newest)
+        assert told.of(SettingsTold) == []
+        nursery.cancel_scope.cancel(reason="a prompt came")
+
+
 @pytest.mark.parametrize("choices", ["options", "lists"])
 async def test_model_and_mode_are_set_also_in_a_later_process(tmp_path: Path, choices: str) -> None:
     async with open_acp_rig(tmp_path) as rig:
