@@ -43,10 +43,14 @@ class ShuttingDown(ActorError):
 
 
 class MachineAway(ActorError):
-    """The machine that the session is at home on cannot be reached now."""
+    """The machine that the session is at home on cannot be reached now.
 
-    def __init__(self, machine: str) -> None:
-        super().__init__(f"Its machine ({machine}) is away.")
+    `was_asked`: it had a command before, and nobody knows whether it was done.
+    """
+
+    def __init__(self, machine: str, *, was_asked: bool = False) -> None:
+        lost = f"It is not known whether this was done: its machine ({machine}) went away."
+        super().__init__(lost if was_asked else f"Its machine ({machine}) is away.")
         self.machine = machine
 
 

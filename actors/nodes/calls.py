@@ -21,7 +21,7 @@ from actors.errors import MachineAway, SessionFailed, ShuttingDown
 from actors.nodes.mail import CommandMail, NodeMail, ReplyMail, TakenMail, encode_mail
 from actors.nodes.ports import Post, has_ended, incarnation_of
 from actors.ports import Ids, Journal
-from actors.replies import Accepted
+from actors.replies import Accepted, RejectCode
 from actors.session.mailbox import refuse
 from actors.tail import AttachedDevice
 from storage.errors import SessionMissing, StorageError, StorageUnavailable
@@ -81,7 +81,7 @@ class HomeCalls:
         """Hand a command to a session's home; return once its owner has it. See `actors.ports.CommandBus`.
 
         Raises:
-            MachineAway: the home was not reached.
+            MachineAway: the home was not reached, or died with a command that is not a message.
             SessionMissing, SessionFailed, ShuttingDown: as the home says.
             StorageError: it was not taken, or nobody knows.
         """
@@ -225,12 +225,12 @@ def _found(message_id: str, seq: int) -> Accepted:
 
 
 def _refuse_unknown(one: _Pending) -> None:
-    what = (
-        "It is not known whether this was done"
-        if not isinstance(one.envelope.command, Attach)
-        else "Try again"
-    )
-    refuse([one.envelope], f"{what}: its machine ({one.home}) went away.")
+    if isinstance(one.envelope.command, Attach):
+        refuse([one.envelope], f"Try again: its machine ({one.home}) went away.")
+        return
+    # A message that is refused as `machine_away` has left no trace for certain; of this one nobody knows.
+    code: RejectCode = "storage" if isinstance(one.envelope.command, Send) else "machine_away"
+    refuse([one.envelope], str(MachineAway(one.home, was_asked=True)), code)
 
 
 def _raise_failure(taken: TakenMail | None, session_id: str, home: str) -> None:
@@ -244,9 +244,7 @@ def _raise_failure(taken: TakenMail | None, session_id: str, home: str) -> None:
         "shutting_down": partial(ShuttingDown, taken.content),
         "storage": partial(StorageUnavailable, taken.content),
         "away": partial(MachineAway, home),
-        "unknown": partial(
-            StorageUnavailable, f"node {home} went away: nobody knows whether the command was taken"
-        ),
+        "unknown": partial(MachineAway, home, was_asked=True),
     }
     failure = raisers.get(taken.failure)
     if failure is not None:

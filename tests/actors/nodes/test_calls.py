@@ -137,7 +137,8 @@ async def test_a_home_that_dies_before_it_confirms(
                 if command is SEND:
                     await world.submit(command)
                 else:
-                    with pytest.raises(MachineAway if isinstance(command, Attach) else StorageUnavailable):
+                    what = "is away" if isinstance(command, Attach) else "not known whether this was done"
+                    with pytest.raises(MachineAway, match=what):
                         await world.submit(command)
             stored = False
         world.calls.look()
@@ -149,6 +150,21 @@ async def test_a_home_that_dies_before_it_confirms(
             assert isinstance(reply, Rejected)
             assert (reply.code, reply.message_id) == ("storage", "m1")
         assert trio.current_time() - began < 1
+
+
+@pytest.mark.parametrize("command", [Interrupt(), Decide("r1", "allow")], ids=lambda one: type(one).__name__)
+async def test_a_home_that_dies_with_a_command_that_it_took(
+    command: Decide | Interrupt, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Most commands are answered only if they are refused, so nobody knows; the code says that its machine is away."""
+    async with opened() as world:
+        await world.submit(command)
+        world.out.see("a", alive=False)
+        world.calls.look()
+        [reply] = world.replies
+        assert isinstance(reply, Rejected)
+        assert (reply.code, "not known" in reply.content) == ("machine_away", True)
+        assert reply.request_id == ("r1" if isinstance(command, Decide) else None)
 
 
 async def test_a_home_that_starts_again_gets_a_message_again(autojump_clock: trio.testing.MockClock) -> None:
