@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time as clock
 from collections.abc import Callable
 from datetime import time
 from pathlib import Path
@@ -24,7 +26,7 @@ from transport.push.settings import (
     When,
 )
 
-__all__ = ["parse_push", "quiet_hours"]
+__all__ = ["own_zone", "parse_push", "quiet_hours"]
 
 T = TypeVar("T")
 
@@ -54,9 +56,18 @@ def quiet_hours(text: str) -> QuietHours | None:
             zone = ZoneInfo(found[5])
         except (OSError, ValueError, KeyError) as error:  # no such zone, or no list of them on this machine
             raise ValueError(f"{found[5]} is not a known time zone") from error
-    return QuietHours(
-        time(hours[0], hours[1]), time(hours[2], hours[3]), zone, text if zone else f"{text} local time"
-    )
+    shown = text if zone else f"{text} {own_zone()}"
+    return QuietHours(time(hours[0], hours[1]), time(hours[2], hours[3]), zone, shown)
+
+
+def own_zone(local: Path = Path("/etc/localtime")) -> str:
+    """Return what this machine's time zone is called: `Europe/Berlin`, or `CET/CEST` if only that is known."""
+    named = os.environ.get("TZ", "").removeprefix(":") or os.path.realpath(local)
+    name = named.rpartition("/zoneinfo/")[2]
+    try:
+        return ZoneInfo(name).key
+    except (OSError, ValueError, KeyError):
+        return "/".join(dict.fromkeys(clock.tzname))
 
 
 def _quiet(_: object, attribute: attrs.Attribute[Any], value: str) -> None:

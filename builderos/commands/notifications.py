@@ -30,6 +30,8 @@ def _list(server: Server, arguments: argparse.Namespace) -> int:
         for one in _tables(answer, "channels")
     ]
     sys.stdout.write(table(HEADINGS, rows))
+    if isinstance(quiet := answer.get("quiet_hours"), str):
+        sys.stdout.write(f"Quiet hours: {one_line(quiet, 100)}\n")
     return OK
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builderos.config import ConfigError, parse_config
-from builderos.push_config import quiet_hours
+from builderos.push_config import own_zone, quiet_hours
 
 WHOLE = """
 permission_timeout_s = 90
@@ -97,3 +97,34 @@ def test_quiet_hours(hours: str, now: str, end: str | None) -> None:
     wanted = None if end is None else int(datetime.fromisoformat(end).replace(tzinfo=UTC).timestamp() * 1000)
     assert until == wanted
     assert quiet_hours("") is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "link", "name"),
+    [
+        ("Europe/Berlin", None, "Europe/Berlin"),
+        (":Europe/Berlin", None, "Europe/Berlin"),
+        (":/usr/share/zoneinfo/Europe/Berlin", None, "Europe/Berlin"),
+        ("", "/usr/share/zoneinfo/Asia/Tokyo", "Asia/Tokyo"),
+        ("", "/var/db/timezone/zoneinfo/Asia/Tokyo", "Asia/Tokyo"),
+        ("<+03>-3", "/usr/share/zoneinfo/Asia/Tokyo", "CET/CEST"),
+        ("", None, "CET/CEST"),
+        ("", "/etc/somewhere", "CET/CEST"),
+    ],
+)
+def test_the_machines_own_zone_has_a_name(
+    variable: str, link: str | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", variable)
+    monkeypatch.setattr("time.tzname", ("CET", "CEST"))
+    local = tmp_path / "localtime"
+    if link is not None:
+        local.symlink_to(link)
+    assert own_zone(local) == name
+
+
+def test_quiet_hours_name_the_machines_own_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    quiet = quiet_hours("22:00-07:00")
+    assert quiet is not None
+    assert (quiet.zone, quiet.text) == (None, "22:00-07:00 Europe/Berlin")

@@ -8,6 +8,8 @@ from tests.builderos.terminal import run_command
 from tests.support.server import open_server
 
 CONFIG = """
+[push]
+quiet_hours = "02:00-02:01 Europe/Berlin"
 [push.command.good]
 command = ["true"]
 
@@ -24,8 +26,17 @@ async def test_channels_of_the_config(tmp_path: Path) -> None:
 
         status, out, _ = await run("list", "--all")
         assert status == 0
-        assert [line.split()[0] for line in out.splitlines()] == ["ID", "command.bad", "command.good"]
-        assert len((await run())[1].splitlines()) == 1, "the first key has no channel of its own"
+        assert [line.split()[0] for line in out.splitlines()] == [
+            "ID",
+            "command.bad",
+            "command.good",
+            "Quiet",
+        ]
+        assert [line.split()[:2] for line in (await run())[1].splitlines()] == [
+            ["ID", "KIND"],  # the first key has no channel of its own
+            ["Quiet", "hours:"],
+        ]
+        assert out.endswith("Quiet hours: 02:00-02:01 Europe/Berlin\n")
         assert (await run("test", "command.good"))[:2] == (0, "Sent. The service said nothing more.\n")
         status, out, err = await run("test", "command.bad")
         assert (status, out, err.count("\n")) == (1, "", 1)
