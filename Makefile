@@ -23,6 +23,9 @@ NODE_STAMP := node_modules/.installed
 WEB_CODE := 'transport/web/**/*.{js,ts}' 'tests/web/**/*.js'
 TO_WORK := $(call stamps_of,requirements.txt requirements-push.txt requirements-terminal.txt requirements-postgres.txt requirements-claude.txt requirements-codex.txt requirements-dev.txt project)
 
+# Some images set it. Every program that a test starts would then be compiled again, and every test rewritten.
+unexport PYTHONDONTWRITEBYTECODE
+
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help serve install check test test-agents test-postgres lint format docs coverage bench bench-peers pictures torture web-load lock sbom audit audit-offline

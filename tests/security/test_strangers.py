@@ -46,15 +46,10 @@ class LongestTurn(trio.abc.Instrument):
         self.turns += 1
 
 
-@asynccontextmanager
-async def without_old_garbage() -> AsyncIterator[None]:
+def leave_old_garbage_out() -> None:
     """Leave out what the tests before this one left: a collection of all of it takes a third of a second."""
     gc.collect()
     gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 @asynccontextmanager
@@ -106,7 +101,8 @@ async def test_no_turn_of_the_loop_is_long_and_a_new_device_gets_in(caplog: pyte
     async with open_server() as served, served.client() as device:
         trio.lowlevel.add_instrument(turns)
         before = memory().rss
-        async with without_old_garbage(), strangers(served.listening.port):
+        leave_old_garbage_out()
+        async with strangers(served.listening.port):
             assert await sign_in(served, in_head=True) <= NEW_DEVICE_S
             assert await sign_in(served, in_head=False) <= NEW_DEVICE_S
             for _ in range(200):
