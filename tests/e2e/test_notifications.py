@@ -82,6 +82,23 @@ async def test_a_program_is_told_of_a_request_and_of_its_end(tmp_path: Path) -> 
             assert asked["deliveries"][0]["content"]
 
 
+async def test_an_alert_needs_no_channel(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server, server.device() as device, server.device() as watcher:
+        await watcher.say("watch_sessions")
+        await device.attach("trip", agent="echo")
+        await device.send("trip", "/ask tidy up")
+        request = await device.wait_for("permission_requested")
+        opened = await watcher.wait_for("alert")
+        assert (opened["state"], opened["kind"], opened["request_id"]) == (
+            "open",
+            "decision",
+            request["request_id"],
+        )
+        await device.say("decide", session_id="trip", request_id=request["request_id"], decision="deny")
+        settled = await watcher.wait_for("alert", state="settled")
+        assert (settled["alert_id"], settled["by_device"]) == (opened["alert_id"], "first")
+
+
 async def test_attach_counts_as_looking_and_a_script_does_not(tmp_path: Path) -> None:
     file = tmp_path / "told"
     async with open_server(tmp_path, config=CONFIG.format(file=file)) as server, server.device() as device:

@@ -46,12 +46,15 @@ class Attention:
         changed: called when somebody may have stopped looking.
         noted: called after a change at a connection of this node.
         sent: called with the fields of an `alert` frame that this node sent.
+        heard: called if somebody hears `alert` frames from now on.
     """
 
     clock: Clock
     changed: Callable[[], None] = lambda: None
     noted: Callable[[], None] = lambda: None
     sent: Callable[[dict[str, Any]], None] = lambda _: None
+    heard: Callable[[], None] = lambda: None
+    _hear_elsewhere: set[str] = attrs.field(factory=set)
     _looks: dict[int, DeviceLook] = attrs.field(factory=dict)
     _elsewhere: dict[str, list[DeviceLook]] = attrs.field(factory=dict)
     _active: dict[str, None] = attrs.field(factory=dict)
@@ -109,10 +112,18 @@ class Attention:
     def listen(self, heard: Callable[[dict[str, Any]], None]) -> Iterator[None]:
         """Call `heard` with the fields of each `alert` frame while inside the block. It must not block or raise."""
         self._listeners[heard] = None
+        self.heard()
+        self.noted()
         try:
             yield
         finally:
             del self._listeners[heard]
+            self.noted()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody hears `alert` frames, at any node."""
+        return bool(self._listeners or self._hear_elsewhere)
 
     def tell(self, fields: dict[str, Any]) -> None:
         """Send an `alert` frame to all who listen, at any node."""
@@ -132,7 +143,8 @@ class Attention:
         now_ms = self.clock()
         looks = [(one.key_id, one.session_id, one.until_ms - now_ms) for one in self._looks.values()]
         active, self._unshared = list(self._unshared), {}
-        return {"looks": [one for one in looks if one[2] > 0][:MAX_SHARED], "active": active}
+        looks = [one for one in looks if one[2] > 0][:MAX_SHARED]
+        return {"looks": looks, "active": active, "hears": bool(self._listeners)}
 
     def take(self, node: str, fields: dict[str, Any]) -> None:
         """Take what another node shares. Raises KeyError, TypeError, ValueError: it cannot be read."""
@@ -144,10 +156,16 @@ class Attention:
         self._elsewhere[node] = looks
         for label in active:
             self._remember(label)
+        if fields.get("hears"):
+            self._hear_elsewhere.add(node)
+            self.heard()
+        else:
+            self._hear_elsewhere.discard(node)
         self.changed()
 
     def forget(self, node: str) -> None:
         """Forget the looks at a node that is gone."""
+        self._hear_elsewhere.discard(node)
         if self._elsewhere.pop(node, None):
             self.changed()
 

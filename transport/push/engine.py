@@ -1,4 +1,4 @@
-"""Serves channels: opens what sends, and runs consumer and courier. Loaded with the first channel."""
+"""Serves channels and open pages: opens what sends, and runs consumer and courier. Loaded when there is one of them."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class PushEngine:
         return await sender.send(channel, card)
 
 
-async def run_engine(notifier: Notifier, deps: Deps) -> None:
-    """Serve the channels until cancelled."""
+async def run_engine(notifier: Notifier, deps: Deps, *, sends: bool) -> None:
+    """Serve the channels until cancelled. Without `sends` there are none: serve open pages until there is one."""
     async with AsyncExitStack() as stack:
-        senders = await _senders(notifier, stack)
+        senders = await _senders(notifier, stack) if sends else {}
         around = Surroundings(
             deps,
             notifier.tables,
@@ -66,12 +66,16 @@ async def run_engine(notifier: Notifier, deps: Deps) -> None:
         )
         courier = Courier(around, senders)
         engine = PushEngine(AlertConsumer(around, courier.wake), courier)
-        notifier.began(engine)
-        logger.info("notifications: serving channels of these kinds: %s", ", ".join(sorted(senders)))
+        if sends:
+            notifier.began(engine)
+            logger.info("notifications: serving channels of these kinds: %s", ", ".join(sorted(senders)))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(engine.consumer.run, name="alerts")
                 nursery.start_soon(courier.run, name="courier")
+                if not sends:
+                    await notifier.wait_channel()
+                    nursery.cancel_scope.cancel(reason="a channel needs what sends")
         finally:
             notifier.ended()
 

@@ -1,7 +1,7 @@
 """Notifications, as the rest of the server sees them, and the task that serves the channels.
 
-A server without a channel has only this: the task waits for the first one. What sends (`transport.push.engine`, and the
-packages of the extra `push`) is loaded then.
+A server without a channel has only this: the task waits for the first one, or for somebody who hears `alert` frames.
+`transport.push.engine` is loaded then, and what sends (the packages of the extra `push`) with the first channel.
 """
 
 from __future__ import annotations
@@ -146,12 +146,34 @@ class Notifier:
         if self.engine is not None:
             self.engine.wake()
 
-    async def wait_needed(self) -> None:
-        """Wait for a channel that can be served. Raises StorageUnavailable."""
+    async def wait_needed(self) -> bool:
+        """Wait for a channel that can be served, or for somebody who hears `alert` frames; return whether there is a
+        channel. Raises StorageUnavailable."""
         await self._configure()
-        while not any(self.sends(one.kind) for one in await self.tables.channels.listing()):
-            await self._registered.wait()
-            self._registered = trio.Event()
+        self.attention.heard = self._wake
+        while not await self._has_channel():
+            if self.attention.is_heard:
+                return False
+            await self._woken()
+        await self._begin_sending()
+        return True
+
+    async def wait_channel(self) -> None:
+        """Wait for a channel that can be served. Raises StorageUnavailable."""
+        while not await self._has_channel():
+            await self._woken()
+
+    def _wake(self) -> None:
+        self._registered.set()
+
+    async def _woken(self) -> None:
+        await self._registered.wait()
+        self._registered = trio.Event()
+
+    async def _has_channel(self) -> bool:
+        return any(self.sends(one.kind) for one in await self.tables.channels.listing())
+
+    async def _begin_sending(self) -> None:
         if await self.tables.alerts.is_copy(self.place):
             logger.warning(
                 "notifications: the database is a copy, so its devices have to show themselves first"
@@ -173,13 +195,14 @@ class Notifier:
 
 
 async def run_notifier(notifier: Notifier, deps: Deps) -> None:
-    """Wait for a channel that can be served, then serve all, until cancelled. Its crashes stay here."""
+    """Wait until somebody is to be notified, then do that, until cancelled. Its crashes stay here."""
 
     async def serve() -> None:
-        await notifier.wait_needed()
-        from transport.push.engine import run_engine
+        while True:
+            sends = await notifier.wait_needed()
+            from transport.push.engine import run_engine
 
-        await run_engine(notifier, deps)
+            await run_engine(notifier, deps, sends=sends)
 
     retry_s = FIRST_RETRY_S
     while True:

@@ -61,6 +61,21 @@ def test_a_look_ends_with_its_connection_and_with_its_node() -> None:
     assert len(woken) == 4
 
 
+def test_who_hears_alerts_at_one_node_is_known_at_the_other() -> None:
+    there, here, _ = two()
+    woken = list[None]()
+    here.heard = lambda: woken.append(None)
+    with there.listen(lambda _: None):
+        here.take("b", there.share())
+        assert (here.is_heard, len(woken)) == (True, 1)
+    here.take("b", there.share())
+    assert (here.is_heard, len(woken)) == (False, 1)
+    with there.listen(lambda _: None):
+        here.take("b", there.share())
+    here.forget("b")
+    assert not here.is_heard
+
+
 def test_who_was_active_last_is_last_at_both() -> None:
     there, here, _ = two()
     focus(there, 1, "phone", None)

@@ -1,4 +1,4 @@
-"""A server without a channel pays nothing for notifications: what waits for the first one never wakes."""
+"""A server without a channel pays nothing for notifications, unless somebody hears `alert` frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from storage.errors import StorageUnavailable
 from storage.tables.notifications.channels import NewChannel
 from tests.fakes.bus import FakeServer
 from tests.storage.stores import until
-from tests.transport.push.rig import open_rig
+from tests.transport.push.rig import Rig, asked, open_rig
+from transport.push.attention import Attention
 from transport.push.notifier import Notifier, run_notifier
 from transport.push.settings import PushSettings
 
@@ -38,6 +39,21 @@ class Steps(trio.abc.Instrument):
         self.count += nursery is not None
 
 
+def notifier_of(rig: Rig, attention: Attention) -> Notifier:
+    """Return the notifier of a database, without a config."""
+    store = rig.store
+    return Notifier(
+        store.notifications,
+        store.devices,
+        PushSettings(),
+        attention,
+        lambda: rig.now_ms,
+        new_id,
+        store.settle,
+        new_key,
+    )
+
+
 async def test_nothing_wakes_before_the_first_channel(tmp_path: Path) -> None:
     watchers: list[object] = []
 
@@ -47,17 +63,7 @@ async def test_nothing_wakes_before_the_first_channel(tmp_path: Path) -> None:
         yield
 
     async with open_rig(tmp_path) as rig, trio.open_nursery() as nursery:
-        store = rig.store
-        notifier = Notifier(
-            store.notifications,
-            store.devices,
-            PushSettings(),
-            rig.attention,
-            wall_clock_ms,
-            new_id,
-            store.settle,
-            new_key,
-        )
+        notifier = notifier_of(rig, Attention(wall_clock_ms))
         deps = attrs.evolve(FakeServer().deps(), watch=watch)
         nursery.start_soon(run_notifier, notifier, deps)
         await until(lambda: notifier._registered.statistics().tasks_waiting == 1)
@@ -75,6 +81,43 @@ async def test_nothing_wakes_before_the_first_channel(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_who_hears_alerts_needs_no_channel(tmp_path: Path) -> None:
+    attention, heard = Attention(wall_clock_ms), list[dict[str, object]]()
+    changed = list[Callable[[str], None]]()
+
+    @contextmanager
+    def watch(call: Callable[[str], None]) -> Iterator[None]:
+        changed.append(call)
+        yield
+
+    async with open_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        notifier = notifier_of(rig, attention)
+        deps = attrs.evolve(
+            FakeServer().deps(),
+            watch=watch,
+            catalog=rig.store.catalog,
+            journal=rig.store.journal,
+            attention=attention,
+        )
+        nursery.start_soon(run_notifier, notifier, deps)
+        await until(lambda: notifier._registered.statistics().tasks_waiting == 1)
+        with attention.listen(heard.append):
+            await until(lambda: changed != [])
+            await until(lambda: notifier._registered.statistics().tasks_waiting == 1)
+            while await rig.store.notifications.alerts.position() is None:
+                await trio.lowlevel.checkpoint()
+            await rig.journal(asked("r1"))
+            rig.now_ms += 3_000
+            changed[0]("trip")
+            await until(lambda: [one["state"] for one in heard] == ["open"])
+            assert (heard[0]["kind"], heard[0]["request_id"]) == ("decision", "r1")
+            assert notifier.engine is None, "nothing that sends is loaded"
+            await rig.add("phone")
+            notifier.look_again()
+            await until(lambda: notifier.engine is not None)
+        nursery.cancel_scope.cancel()
+
+
 async def test_after_a_fault_it_starts_again_soon_and_then_later(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -82,7 +125,7 @@ async def test_after_a_fault_it_starts_again_soon_and_then_later(
     starts: list[float] = []
 
     class Failing:
-        async def wait_needed(self) -> None:
+        async def wait_needed(self) -> bool:
             starts.append(trio.current_time())
             await trio.sleep(100.0 if len(starts) == 8 else 0.0)
             raise StorageUnavailable("gone")
