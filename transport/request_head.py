@@ -16,6 +16,7 @@ __all__ = [
     "RequestHead",
     "error_body",
     "find_end",
+    "handshake_fault",
     "parse_head",
     "refusal_bytes",
     "without_upgrade",
@@ -24,6 +25,7 @@ __all__ = [
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"\r?\n")
 _VERSIONS: Final = frozenset({b"1.0", b"1.1"})
+_WS_VERSION: Final = "13"
 _LONGEST_SIZE: Final = 16  # digits
 _UPGRADE_HEADERS: Final = frozenset({b"upgrade", b"http2-settings"})
 
@@ -63,6 +65,16 @@ class RequestHead:
         return self.method == "GET" and asks
 
 
+def handshake_fault(head: RequestHead) -> Refusal | None:
+    """Return why the head of a WebSocket's upgrade cannot be accepted, whatever is behind it."""
+    if head.tokens(b"sec-websocket-version") != {_WS_VERSION}:
+        content = f"This server speaks version {_WS_VERSION} of the WebSocket protocol."
+        return Refusal(426, "upgrade_required", content, f"Sec-WebSocket-Version: {_WS_VERSION}")
+    if not any(name == b"sec-websocket-key" and value for name, value in head.headers):
+        return Refusal(400, "bad_request", "Sec-WebSocket-Key is missing.")
+    return None
+
+
 def find_end(data: bytes | bytearray, start: int = 0) -> int | None:
     """Return the end of the head, including the empty line; None if it is incomplete. Searches from `start` on."""
     found = _END.search(data, max(start - 3, 0))
@@ -92,11 +104,12 @@ def without_upgrade(data: bytes) -> bytes:
 
 @attrs.frozen
 class Refusal:
-    """An HTTP status, and the code and text that give the reason."""
+    """An HTTP status, and the code and text that give the reason. `header`: one more line of the head."""
 
     status: int
     code: str
     message: str
+    header: str | None = None
 
 
 def error_body(code: str, message: str, by_device: str | None = None) -> bytes:
@@ -110,8 +123,10 @@ def error_body(code: str, message: str, by_device: str | None = None) -> bytes:
 def refusal_bytes(refusal: Refusal) -> bytes:
     """Return the whole answer, head and body; the connection ends after it."""
     body = error_body(refusal.code, refusal.message)
+    more = "" if refusal.header is None else f"{refusal.header}\r\n"
     head = (
         f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}\r\n"
+        f"{more}"
         "Content-Type: application/json\r\n"
         "X-Content-Type-Options: nosniff\r\n"
         "Referrer-Policy: no-referrer\r\n"

@@ -15,7 +15,7 @@ from transport.access.signin import SignIn, SignIns, key_of_headers
 from transport.config import TransportConfig
 from transport.limits import GuestPlace, Places, Turnstile
 from transport.ports import AppPorts, Deps
-from transport.request_head import Refusal, RequestHead, find_end
+from transport.request_head import Refusal, RequestHead, find_end, handshake_fault
 from transport.streams import FrameStream, Transport
 from transport.v3.connection import ConnectionV3
 from transport.v3.decode import SUBPROTOCOL
@@ -124,6 +124,9 @@ class WebSocketUpgrade:
         """
         if head.path not in _PATHS:
             return Refusal(404, "not_found", "There is no such WebSocket.")
+        fault = handshake_fault(head)
+        if fault is not None:
+            return fault
         speaks_v3 = SUBPROTOCOL in head.tokens(b"sec-websocket-protocol")
         agent = _PATHS[head.path]
         end = find_end(data) or len(data)

@@ -42,6 +42,8 @@ async def still_serves(served: Served) -> None:
         ("GET / HTTP/1.1\r\nX: " + "x" * 17_000, 431),
         ("GET / HTTP/1.1\r\nHost: h\r\n" + "a:\r\n" * 130 + "\r\n", 431),
         (HANDSHAKE.format(path="/nowhere", more=""), 404),
+        (HANDSHAKE.format(path="/api/ws", more="").replace("Version: 13", "Version: 8"), 426),
+        (HANDSHAKE.format(path="/api/ws", more="").replace("Sec-WebSocket-Key", "X-Key"), 400),
         (HANDSHAKE.format(path="/api/claude/ws", more=""), 503),
     ],
 )
@@ -60,13 +62,13 @@ async def test_a_head_that_does_not_end_is_given_up() -> None:
         assert answer(await idle.rest())[0] == 408
 
 
-async def test_a_handshake_that_is_none_is_given_up() -> None:
-    async with open_server(head_s=0.2) as served:
+async def test_a_refused_version_names_the_one_that_is_spoken() -> None:
+    async with open_server() as served:
         peer = await served.raw()
-        await peer.request(
-            "GET /api/ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-        )
-        await still_serves(served)
+        wrong = HANDSHAKE.format(path="/api/claude/ws", more="").replace("Version: 13", "Version: 8")
+        refused = await peer.request(wrong)
+        assert answer(refused) == (426, "upgrade_required")
+        assert b"\r\nSec-WebSocket-Version: 13\r\n" in refused
 
 
 async def test_unfinished_heads_are_bounded_and_the_oldest_goes() -> None:

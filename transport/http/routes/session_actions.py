@@ -43,7 +43,7 @@ async def close_session(config: TransportConfig, deps: Deps, request: Request, d
         raise HttpError(404, "not_found", "Not found.")
     session_id = request.path_params["id"]
     killed = await _close(config, deps, session_id, device) if is_id(session_id) else False
-    message = "The session's process was stopped." if killed else "No process was running."
+    message = "The session's process was stopped." if killed else "No process was stopped."
     return JsonAnswer({"ok": True, "session_id": session_id, "process_killed": killed, "message": message})
 
 
