@@ -27,6 +27,7 @@ RED: Final = Style(color="red")
 YELLOW: Final = Style(color="yellow")
 
 MARGIN: Final = 2
+_MARGIN: Final = Segment(" " * MARGIN)
 
 FOLDED_MESSAGE: Final = 40
 """Lines of a person's message that are shown while all is folded."""
@@ -91,7 +92,7 @@ class Pen:
 
     def keep(self, part: TextPart, what: Rough, lines: list[Segments]) -> None:
         """Take the Markdown of a long text; it shows with the next drawing of its entry."""
-        self._whole[part] = what, lines
+        self._whole[part] = what, [[_MARGIN, *line] for line in lines]
         if len(self._whole) > KEPT:
             self._whole.popitem(last=False)
 
@@ -172,8 +173,7 @@ class Pen:
             ]
         if part.kind == "thinking":
             return paragraph(part.text, look.width, ITALIC, first=Segment("✻ ", YELLOW))
-        pad = Segment(" " * MARGIN)
-        return [[pad, *line] for line in self._markdown(part, entry, look)]
+        return self._markdown(part, entry, look)
 
     def _markdown(self, part: TextPart, entry: AnswerEntry, look: EntryLook) -> list[Segments]:
         width = max(1, look.width - MARGIN)
@@ -181,7 +181,7 @@ class Pen:
         known = self._whole.get(part)
         if known is not None and known[0] == made:
             return known[1]
-        flow = self._flows.pop(part, None) or Flow()
+        flow = self._flows.pop(part, None) or Flow(margin=[_MARGIN])
         if entry.status == "running":
             self._flows[part] = flow  # of an answer that has ended only the layout keeps the lines
         ended = entry.status != "running" or part is not entry.parts[-1]

@@ -50,6 +50,7 @@ class _Growing:
     """Plain text that is wrapped as it comes. `taken`: characters, as they came."""
 
     width: int
+    margin: Segments
     taken: int = 0
     text: str = ""
     lines: list[Segments] = attrs.field(factory=list)
@@ -61,7 +62,7 @@ class _Growing:
         if self.lines:
             self.lines.pop()
         for start, end in spans(self.text, self.width, self._last):
-            self.lines.append([Segment(self.text[start:end])])
+            self.lines.append([*self.margin, Segment(self.text[start:end])])
             self._last = start
 
 
@@ -71,9 +72,11 @@ class Flow:
 
     Attributes:
         is_patient: only what is huge stays plain.
+        margin: what stands before each line.
     """
 
     is_patient: bool = False
+    margin: Segments = attrs.field(factory=list)
     _width: int = 0
     _cuts: int = 0
     _style: str = ""
@@ -93,7 +96,7 @@ class Flow:
     def lines(self, text: str, width: int, *, cuts: int, ended: bool, style: str) -> list[Segments]:
         """Return the lines of `text`, which begins with what it was before unless `cuts` grew."""
         if (width, cuts, style) != (self._width, self._cuts, self._style) or len(text) < self._seen[0]:
-            self.__init__(self.is_patient, width, cuts, style)  # type: ignore[misc]
+            self.__init__(self.is_patient, self.margin, width, cuts, style)  # type: ignore[misc]
         if self._seen != (len(text), ended):
             self._seen = (len(text), ended)
             self._take(text, ended)
@@ -107,10 +110,10 @@ class Flow:
         most = HUGE if self.is_patient else LONG_ENDED if ended else LONG
         if rest <= most:
             self._growing = None
-            self._open = markdown_lines(clean(text[self._upto :]), self._width, self._style)
+            self._open = self._markdown(text[self._upto :])
             return
         if self._growing is None:
-            self._growing = _Growing(self._width)
+            self._growing = _Growing(self._width, self.margin)
         self._growing.grow(text[self._upto + self._growing.taken :])
 
     def _may_freeze(self, text: str, ended: bool) -> bool:
@@ -144,11 +147,14 @@ class Flow:
 
     def _drawn(self, done: str) -> list[Segments]:
         if len(done) <= LONG_ENDED:
-            return markdown_lines(clean(done), self._width, self._style)
+            return self._markdown(done)
         self._has_plain = True
-        plain = _Growing(self._width)
+        plain = _Growing(self._width, self.margin)
         plain.grow(done.rstrip("\n"))
         return plain.lines
+
+    def _markdown(self, text: str) -> list[Segments]:
+        return [[*self.margin, *line] for line in markdown_lines(clean(text), self._width, self._style)]
 
 
 def _joined(above: list[Segments], below: list[Segments]) -> list[Segments]:

@@ -6,12 +6,12 @@ import asyncio
 from time import monotonic
 from typing import Final
 
-from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import Reactive
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
 from builderos.terminal.draw.entry import EntryLook, Pen
@@ -19,6 +19,7 @@ from builderos.terminal.draw.flow import whole
 from builderos.terminal.draw.layout import Layout
 from builderos.terminal.model.entries import Entry
 from builderos.terminal.model.timeline import Timeline
+from builderos.terminal.widgets.rows import Rail, Rows
 from builderos.terminal.widgets.work import begin
 
 __all__ = ["Transcript"]
@@ -59,8 +60,8 @@ class Transcript(ScrollView, can_focus=False):
         self.follows = True
         self._settling = self._refining = self._is_shown = False
         self._synced_at = 0.0
-        self._style = Style.null()
         self._code_style, self._unfolded = "ansi_dark", False
+        self._rows = Rows()
 
     @property
     def look(self) -> EntryLook:
@@ -172,14 +173,26 @@ class Transcript(ScrollView, can_focus=False):
         self.follows = True
         self.sync()
 
-    def render_lines(self, crop: Region) -> list[Strip]:
-        self._style = self.rich_style  # costs more than a line
-        return super().render_lines(crop)
+    @property
+    def vertical_scrollbar(self) -> ScrollBar:
+        if self._vertical_scrollbar is None:
+            self._vertical_scrollbar = rail = Rail(name="vertical", thickness=self.scrollbar_size_vertical)
+            rail.display = False
+            self.app._start_widget(self, rail)
+        return self._vertical_scrollbar
 
-    def render_line(self, y: int) -> Strip:
-        line = self.layout_of.line(y + self.scroll_offset.y)
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Return lines of the screen up to the bar."""
         width = self.scrollable_content_region.width
-        return Strip(line).crop_extend(0, width, self._style).apply_style(self._style)
+        first, line_of, strip_of = self.scroll_offset.y, self.layout_of.line, self._rows.strip
+        strips = [strip_of(line_of(first + y), width) for y in crop.line_range]
+        for change in self.get_line_filters():
+            background = self.background_colors[1]
+            strips = [strip.apply_filter(change, background) for strip in strips]
+        left, right = crop.column_span
+        if left or right <= width:
+            strips = [strip.crop(left, right) for strip in strips]
+        return strips
 
     def on_click(self, event: events.Click) -> None:
         found = self.layout_of.tool_at(event.y + self.scroll_offset.y)
