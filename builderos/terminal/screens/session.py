@@ -138,7 +138,7 @@ class SessionScreen(Screen[None]):
         if conversation.version != self._drawn:
             self._drawn = conversation.version
             self._unread.draw(self.seen)
-            self.transcript.sync()
+            self.transcript.draw()
             self.pending.say(pending_text(conversation))
             self._ask()
         if self._draft is None and conversation.agent:

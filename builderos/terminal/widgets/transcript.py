@@ -106,6 +106,17 @@ class Transcript(ScrollView, can_focus=False):
             self._refining = True
             begin(self, self._refine, "markdown")
 
+    def draw(self) -> None:
+        """Take what changed and draw it now. Textual would draw at its next tick, after half a dozen messages."""
+        self.sync()
+        screen = self.screen
+        if self._is_shown and screen.is_current:
+            widgets = {self, self.vertical_scrollbar}
+            for one in widgets:
+                one._repaint_required = False
+            screen._dirty_widgets |= widgets
+            screen._on_timer_update()
+
     async def _refine(self) -> None:
         """Draw the Markdown of long texts in a thread, the newest first; until then they show as plain text."""
         pen = self.layout_of.pen

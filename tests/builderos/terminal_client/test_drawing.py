@@ -12,6 +12,7 @@ from textual.geometry import Region
 from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
+from builderos.terminal.app import TerminalApp
 from builderos.terminal.draw.flow import LONG, Flow
 from tests.builderos.terminal_client.stage import Stage, on_stage
 
@@ -29,6 +30,23 @@ def counted(monkeypatch: pytest.MonkeyPatch, of: type, name: str) -> list[Any]:
 
     monkeypatch.setattr(of, name, counting)
     return calls
+
+
+def test_what_is_new_is_drawn_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at Textual's next tick, which at the end of an answer would come last."""
+
+    async def act(stage: Stage) -> None:
+        stage.turn("question", "answer ", end="")
+        await stage.settle()
+        pictures = counted(monkeypatch, TerminalApp, "_display")
+        stage.event("message", content="newest", block="b1", offset=7, turn_id="t1")
+        stage.app._draw()
+        assert [picture for *_, picture in pictures if picture is not None]
+        assert "answer newest" in "\n".join(stage.lines())
+        await stage.pilot.pause()
+        assert len([picture for *_, picture in pictures if picture is not None]) == 1, "and only once"
+
+    on_stage(tmp_path, act)
 
 
 def test_a_line_that_was_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
