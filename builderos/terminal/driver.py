@@ -1,9 +1,10 @@
-"""Keyboard and screen of a terminal: Textual's driver, with six differences.
+"""Keyboard and screen of a terminal: Textual's driver, with seven differences.
 
 It sleeps until a key comes, where the original wakes ten times a second. A long paste is handed over at once, not letter by
 letter. A terminal that is gone ends the program, where the original reads for ever. After SIGSTOP and SIGCONT it sets the
 terminal's mode again, where the original starts a second reader of the keyboard. The first picture, which is on the
-terminal already, stays there. Keys that are pressed before there is a box wait for it, where the original drops them.
+terminal already, stays there. Keys that are pressed before there is a box wait for it, where the original drops them. A
+picture goes to the thread that writes as a whole, where the original wakes it for the beginning, the middle and the end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from textual import events
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
@@ -53,6 +55,7 @@ class Terminal(LinuxDriver):
         os.set_blocking(self._wake_reader, False)
         self._is_suspended = self._is_on = False
         self._may_read = Event()
+        self._picture = ""
 
     @property
     def app(self) -> TerminalApp:
@@ -68,8 +71,14 @@ class Terminal(LinuxDriver):
         self._is_on = False
 
     def write(self, data: str) -> None:
-        if not (self._is_on and data == ALTERNATE):
-            super().write(data)
+        if self._is_on and data == ALTERNATE:
+            return
+        if data == SYNC_START or self._picture:
+            self._picture += data
+            if data != SYNC_END:
+                return
+            data, self._picture = self._picture, ""
+        super().write(data)
 
     def suspend_application_mode(self) -> None:
         self._is_suspended = True

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from rich.segment import Segment
+from textual._ansi_sequences import SYNC_END, SYNC_START
 from textual.geometry import Region
 from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
 from builderos.terminal.app import TerminalApp
 from builderos.terminal.draw.flow import LONG, Flow
+from builderos.terminal.driver import Terminal
 from tests.builderos.terminal_client.stage import Stage, on_stage
 
 WIDE = "日本語 é and **bold** `code` "
@@ -111,3 +113,21 @@ def test_a_line_fills_its_row(tmp_path: Path, width: int) -> None:
         assert [one.text for one in part] == [one.crop(3, 13).text for one in whole[2:6]]
 
     on_stage(tmp_path, act, size=(width, 30))
+
+
+def test_a_picture_is_written_as_a_whole(tmp_path: Path) -> None:
+    """Each write wakes the thread that writes, which takes the interpreter from the drawing."""
+    written: list[str] = []
+
+    class Thread:
+        def write(self, text: str) -> None:
+            written.append(text)
+
+    async def act(stage: Stage) -> None:
+        driver = Terminal(stage.app)
+        driver._writer_thread = Thread()  # type: ignore[assignment]
+        for data in ("before", SYNC_START, "lines", "cursor", SYNC_END, "after"):
+            driver.write(data)
+
+    on_stage(tmp_path, act)
+    assert written == ["before", f"{SYNC_START}linescursor{SYNC_END}", "after"]
