@@ -23,10 +23,16 @@ from builderos.terminal.client import Client
 from builderos.terminal.draw.lines import flat
 from builderos.terminal.first import FirstPicture
 
-__all__ = ["TerminalApp"]
+__all__ = ["TerminalApp", "pause_s"]
 
 DRAW_S: Final = 1 / 60
 """The time from one drawing to the next: a screen shows no more."""
+
+SHARE: Final = 3
+"""A drawing takes at most one of so many parts of the time, so that a busy machine has time for what it draws."""
+
+LONGEST_S: Final = 0.1
+"""But no drawing is put off for longer because the last one took long."""
 
 SAID_S: Final = 6.0
 """How long a line for the person stays."""
@@ -57,26 +63,28 @@ class TerminalApp(App[str]):
         self.has_mouse = settings.get("mouse") is not False
         self.seen: dict[str, set[str]] = {}
         self._due: asyncio.TimerHandle | None = None
-        self._drew_at = 0.0
+        self._drew_at = self._drew_for_s = 0.0
 
     # ---- the client's view: called from the task of the wire, so all of it is passed on to the app's own ----
 
     def changed(self, *, at_once: bool = False) -> None:
-        """Draw what is new: now, or once the last drawing is old enough."""
+        """Draw what is new: now, or once the last drawing is old enough for what it took."""
         if not self.is_running or (self._due is not None and not at_once):
             return
         if self._due is not None:
             self._due.cancel()
         loop = asyncio.get_running_loop()
-        when = loop.time() if at_once else max(loop.time(), self._drew_at + DRAW_S)
+        when = loop.time() if at_once else max(loop.time(), self._drew_at + pause_s(self._drew_for_s))
         self._due = loop.call_at(when, self.call_later, self._draw)
 
     def _draw(self) -> None:
-        self._due, self._drew_at = None, asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._due, self._drew_at = None, loop.time()
         screens = [one for one in self.screen_stack if hasattr(one, "changed")] if self.is_running else []
         for screen in screens[-1:]:
             screen.changed()
             screen.call_after_refresh(self.client.drawn)
+        self._drew_for_s = loop.time() - self._drew_at
 
     def say(self, text: str, for_s: float = SAID_S) -> None:
         """Show a line for a moment."""
@@ -242,6 +250,11 @@ class TerminalApp(App[str]):
             with suppress(OSError):
                 path.unlink()
             self.client.wire.wake()
+
+
+def pause_s(took_s: float) -> float:
+    """Return the time from the beginning of a drawing that took so long to the next one."""
+    return max(DRAW_S, min(SHARE * took_s, LONGEST_S))
 
 
 def _begin_collecting() -> None:

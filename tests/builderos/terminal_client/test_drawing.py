@@ -13,9 +13,11 @@ from textual.geometry import Region
 from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 
-from builderos.terminal.app import TerminalApp
+from builderos.terminal import app
+from builderos.terminal.app import DRAW_S, LONGEST_S, TerminalApp, pause_s
 from builderos.terminal.draw.flow import LONG, Flow
 from builderos.terminal.driver import Terminal
+from builderos.terminal.screens.session import SessionScreen
 from tests.builderos.terminal_client.stage import Stage, on_stage
 
 WIDE = "日本語 é and **bold** `code` "
@@ -49,6 +51,36 @@ def test_what_is_new_is_drawn_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         assert len([picture for *_, picture in pictures if picture is not None]) == 1, "and only once"
 
     on_stage(tmp_path, act)
+
+
+def test_a_drawing_that_takes_long_is_made_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pause_s(0.001) == DRAW_S
+    assert pause_s(0.02) == pytest.approx(0.06)
+    assert pause_s(5.0) == LONGEST_S
+
+    took: list[float] = []
+
+    def hours(took_s: float) -> float:
+        took.append(took_s)
+        return 3600.0
+
+    async def act(stage: Stage) -> None:
+        stage.turn("question", "answer ", end="")
+        await stage.settle()
+        monkeypatch.setattr(app, "pause_s", hours)
+        drawings = counted(monkeypatch, SessionScreen, "changed")
+        stage.event("message", content="newest", block="b1", offset=7, turn_id="t1")
+        await stage.pilot.pause()
+        assert drawings == []
+        stage.event("complete", turn_id="t1")
+        await stage.pilot.pause()
+        assert len(drawings) == 1
+
+    on_stage(tmp_path, act)
+    assert took
+    assert min(took) > 0, "it is measured"
 
 
 def test_a_line_that_was_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
