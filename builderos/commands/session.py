@@ -40,11 +40,17 @@ MAX_MESSAGE_ID = 128
 
 @attrs.frozen
 class Target:
-    """The session, the agent that creates it if it does not exist, and the device's name."""
+    """The session, the agent that creates it if it does not exist, the device's name, and the machine of a new session."""
 
     session_id: str
     agent: str | None
     device_id: str | None
+    node: str | None = None
+
+    @property
+    def settings(self) -> dict[str, str] | None:
+        """The settings of a new session."""
+        return None if self.node is None else {"node": self.node}
 
     def fault(self) -> str | None:
         """Return what is wrong with it; None if nothing is."""
@@ -52,6 +58,7 @@ class Target:
             ("SESSION", self.session_id),
             ("--agent", self.agent),
             ("--device", self.device_id),
+            ("--node", self.node),
         ):
             if value is not None and (fault := _fault_of_id(name, value)):
                 return fault
@@ -78,7 +85,13 @@ def run_send(where: Where, target: Target, content: str, *, message_id: str | No
 
     from builderos.client.send import send
 
-    follow = Follow(target.session_id, target.agent, target.device_id, history=50 if wait else 0)
+    follow = Follow(
+        target.session_id,
+        target.agent,
+        target.device_id,
+        history=50 if wait else 0,
+        settings=target.settings,
+    )
 
     async def work(find: Find) -> int:
         return await send(
@@ -124,16 +137,50 @@ def run_attach(where: Where, target: Target, *, observe: bool, history: int, pla
         return fail(fault, MISUSED)
     device_id = target.device_id or "terminal"
     if not plain and _can_run():
+        if target.node is not None and (status := _make(where, target, device_id)) != OK:
+            return status
         how = {"session_id": target.session_id, "agent": target.agent, "device_id": device_id}
         return _run_terminal(where, observe=observe, history=history, **how)
     import trio  # takes time to load, and the full-screen client does without
 
     from builderos.client.attach import attach
 
-    follow = Follow(target.session_id, target.agent, device_id, observe=observe, history=history)
+    follow = Follow(
+        target.session_id,
+        target.agent,
+        device_id,
+        observe=observe,
+        history=history,
+        settings=target.settings,
+    )
 
     async def work(find: Find) -> int:
         await attach(find, follow, chance=new_random(), new_id=new_id, clock=wall_clock_ms)
+        return OK
+
+    return with_server(where, lambda find: trio.run(work, find))
+
+
+def _make(where: Where, target: Target, device_id: str) -> int:
+    """Create the session on its machine, unless it exists; return the exit status. The full-screen client then finds
+    it."""
+    import trio
+
+    from builderos.client.wire.follower import Follower
+
+    follow = Follow(target.session_id, target.agent, device_id, history=0, settings=target.settings)
+
+    async def work(find: Find) -> int:
+        follower = Follower(find, follow, new_random(), lambda _: None, lambda _: None)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            try:
+                await nursery.start(follower.run)
+            except Exception as error:  # raised below, so that no group wraps it
+                failure = error
+            nursery.cancel_scope.cancel(reason="the session is there")
+        if failure is not None:
+            raise failure
         return OK
 
     return with_server(where, lambda find: trio.run(work, find))
@@ -226,10 +273,13 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("session", metavar="SESSION", help="session ID")
     parser.add_argument("--agent", help="create the session with this agent if it does not exist")
     parser.add_argument("--device", metavar="NAME", help="device name that others see")
+    parser.add_argument(
+        "--node", metavar="NODE", help="machine of a new session, as `builderos nodes` prints it"
+    )
 
 
 def _target(arguments: argparse.Namespace) -> Target:
-    return Target(arguments.session, arguments.agent, arguments.device)
+    return Target(arguments.session, arguments.agent, arguments.device, arguments.node)
 
 
 def add_send(parser: argparse.ArgumentParser) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import httpx
+import pytest
 import trio
 
 from builderos.client.keyboard import LineReader
+from builderos.commands.session import Target, run_attach
 from tests.builderos.terminal import open_terminal, run_command
 from tests.support.server import open_server
 
@@ -295,3 +298,31 @@ async def test_the_work_is_shown_and_taken_back(tmp_path: Path) -> None:
         assert await note.exists()
         await one.type("/undo force")
         await one.see("— Changes taken back: 1 file. —\n  note.txt\n", times=3)
+
+
+async def test_a_machine_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as server:
+        for words in (("attach", "trip"), ("send", "trip", "hello")):
+            status, out, err = await run_command(server, *words, "--agent", "echo", "--node", "mini")
+            assert (status, out, err.count("\n")) == (1, "", 1)
+            assert "no machine mini" in err
+            assert (await run_command(server, *words, "--node", "a b"))[0] == 2
+
+
+async def test_the_full_screen_opens_only_if_the_machine_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+
+    def run_terminal(_: object, __: str, **how: object) -> int:
+        opened.append(how["session_id"])
+        return 0
+
+    monkeypatch.setattr("builderos.terminal.run.can_run", lambda _: True)
+    monkeypatch.setattr("builderos.terminal.run.run_terminal", run_terminal)
+    async with open_server(tmp_path) as server:
+        for node, status in (("mini", 1), (None, 0)):
+            target, where = Target("trip", "echo", None, node), (server.data, None, None)
+            attach = partial(run_attach, where, target, observe=False, history=1)
+            assert await trio.to_thread.run_sync(attach) == status
+    assert opened == ["trip"]

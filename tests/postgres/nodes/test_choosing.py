@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import trio
 
+from builderos.commands.session import Target, run_attach
+from tests.builderos.terminal import open_terminal, run_command
 from tests.e2e.shared_server import hubs_of, open_http
 from tests.postgres.nodes.pair import open_pair
 from tests.support.device import Device, Json, open_device
@@ -55,6 +59,35 @@ async def test_a_session_is_made_at_the_chosen_node(url: str, tmp_path: Path) ->
             found = (await http.get("/api/sessions")).json()["sessions"]
             [entry] = [one for one in found if one["session_id"] == "trip"]
             assert (entry["device_id"], entry["workspace"]) == ("mac", str(tmp_path))
+
+
+async def test_the_command_line_chooses_the_machine_of_a_new_session(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_pair(url) as nodes:
+        new = ("--agent", "echo", "--node")
+        status, out, _ = await run_command(nodes.a, "send", "sent", "hello", *new, "b", "--wait")
+        assert (status, out.strip()) == (0, "echo: hello")
+        async with open_terminal(nodes.a, "typed", *new, "b") as terminal:
+            await terminal.type("hello")
+            await terminal.see("echo: hello \n— complete —\n")
+            assert await terminal.end_input() == 0
+        where, target = (nodes.a.data, None, None), Target("drawn", "echo", None, "b")
+        monkeypatch.setattr("builderos.terminal.run.can_run", lambda _: True)
+        monkeypatch.setattr("builderos.terminal.run.run_terminal", lambda *_, **__: 0)
+        attach = partial(run_attach, where, target, observe=False, history=1)
+        assert await trio.to_thread.run_sync(attach) == 0
+        async with nodes.a.device() as device:
+            assert (await device.attach("drawn"))["machine"]["id"] == "b"
+        assert set(hubs_of(nodes.b.data)) == {"sent", "typed"}
+        assert hubs_of(nodes.a.data) == {}
+        with stopped(nodes.b.pid):
+            async with open_http(nodes.a) as http:
+                with trio.fail_after(10):
+                    while (await http.get("/api/nodes")).json()["nodes"][1]["state"] != "away":
+                        pass
+            status, _, err = await run_command(nodes.a, "send", "other", "hello", *new, "b")
+            assert (status, err.count("\n"), "(b) is away" in err) == (1, 1, True)
 
 
 CANNOT_BE: dict[str, tuple[Json, str]] = {
