@@ -35,6 +35,7 @@ Texts = dict[tuple[str, str], str]
 def unrest(world: World) -> list[str]:
     """Return what is not yet at rest: turns that run, messages that wait, devices that are behind."""
     found = [f"no server serves of {len(world.servers)}"] if not world.open_servers() else []
+    found += world.unrest()
     for session_id in world.plan.sessions:
         record = world.store.record(session_id)
         if record is None or record.summary is None:

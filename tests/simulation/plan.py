@@ -72,6 +72,8 @@ FaultKind = Literal[
     "clock_jump",
     "power_cut",
     "cut_node",
+    "same_name",
+    "import",
 ]
 
 
@@ -195,7 +197,7 @@ _FAULTS: tuple[FaultKind, ...] = (
 _NODE_FAULTS: tuple[FaultKind, ...] = (
     *("kill_server", "kill_server", "kill_server", "stop_server", "cut_node", "cut_node", "power_cut"),
     *("kill_hub", "cut_link", "storage_down", "storage_gone", "append_fails", "append_unknown_before"),
-    *("append_unknown_after", "cut_device", "stall_device", "vanish_device"),
+    *("append_unknown_after", "cut_device", "stall_device", "vanish_device", "same_name", "import"),
 )
 _MIDDLES: tuple[str, ...] = (
     *("say", "say", "say", "say", "think", "ask"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import trio
@@ -160,7 +160,7 @@ class StoreHandle(MemoryStore):
                     raise StorageUnavailable("this write failed")
                 if fate == "append_unknown_before":
                     raise OutcomeUnknown("the commit failed")
-                head = await store.memory.append(
+                head = await self._write(
                     grant, expected_seq, entries, fold=fold, durable=durable, summary=summary
                 )
                 if durable:
@@ -174,6 +174,9 @@ class StoreHandle(MemoryStore):
         if fate == "append_unknown_after":
             raise OutcomeUnknown("the commit said nothing")
         return head
+
+    async def _write(self, grant: Grant, expected_seq: int, entries: Sequence[Entry], **more: Any) -> int:
+        return await self.store.memory.append(grant, expected_seq, entries, **more)
 
     async def acquire(self, session_id: str) -> Grant:
         """See `actors.ports.Ownership`."""

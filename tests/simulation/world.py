@@ -108,6 +108,10 @@ class World:
         server.take(wire, f"key-of-{name}")
         return wire
 
+    def unrest(self) -> list[str]:
+        """Return what is not yet at rest beside sessions and devices."""
+        return []
+
     # ---- what goes wrong ----
 
     def strike(self, fault: Fault) -> None:

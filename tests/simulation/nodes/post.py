@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 
 import attrs
 import trio
@@ -28,26 +29,49 @@ DOUBLED = 0.08
 class PostRoom:
     """What the nodes share: leases, and mail by its receiver.
 
+    Mail is in a table that is empty after a fail-over. Its numbers are in a sequence of its own, which continues.
+
     Attributes:
-        cuts: from when until when a node does not reach the database, by its name.
+        cuts: from when until when a node does not reach the database, by its name, or by the number of one process.
     """
 
     chaos: Chaos
     leases: dict[str, float] = attrs.field(factory=dict)
     incarnations: dict[str, int] = attrs.field(factory=dict)
-    cuts: dict[str, tuple[float, float]] = attrs.field(factory=dict)
-    mail: dict[str, deque[tuple[float, bytes]]] = attrs.field(factory=dict)
+    cuts: dict[str | int, tuple[float, float]] = attrs.field(factory=dict)
+    mail: dict[str, deque[tuple[int, float, bytes]]] = attrs.field(factory=dict)
     news: dict[str, trio.Event] = attrs.field(factory=dict)
+    fail_overs: int = 0
+    _numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
 
-    def is_cut(self, node: str) -> bool:
-        """Whether a node does not reach the database now."""
-        return self.cut_s(node) > 0
+    def is_cut(self, node: str, life: Life) -> bool:
+        """Whether a process of a node does not reach the database now."""
+        return self.cut_s(node, life) > 0
 
-    def cut_s(self, node: str) -> float:
-        """Return how long a node is cut off by now."""
-        since, until = self.cuts.get(node, (0.0, 0.0))
+    def cut_s(self, node: str, life: Life) -> float:
+        """Return how long it is cut off by now."""
+        return max(self._cut_s(node), self._cut_s(life.number))
+
+    def _cut_s(self, name: str | int) -> float:
+        since, until = self.cuts.get(name, (0.0, 0.0))
         now = trio.current_time()
         return now - since + 1e-9 if now < until and not self.chaos.healed else 0.0
+
+    def cut(self, name: str | int, seconds: float) -> None:
+        """Cut a node or one process off from the database, unless it is."""
+        if not self._cut_s(name):
+            now = trio.current_time()
+            self.cuts[name] = (now, now + seconds)
+
+    def fail_over(self) -> None:
+        """Lose all mail, as a promoted standby does."""
+        self.fail_overs += 1
+        for mail in self.mail.values():
+            mail.clear()
+
+    def next_number(self) -> int | None:
+        """Return the number of the next mail; None: the database fails."""
+        return next(self._numbers)
 
     def join(self, node: str) -> int:
         """Begin a lease; return the incarnation."""
@@ -69,26 +93,33 @@ class PostRoom:
         """Post a mail, which chance may lose or double."""
         dice, lost = self.chaos.chance.random(), self.chaos.plan.knobs.mail_lost
         copies = 1 if self.chaos.healed or dice > lost + DOUBLED else 0 if dice < lost else 2
-        if node in self.mail:
-            self.mail[node].extend([(trio.current_time(), body)] * copies)
-            self.news[node].set()
+        for _ in range(copies):
+            number = self.next_number()
+            if node in self.mail and number is not None:
+                self.mail[node].append((number, trio.current_time(), body))
+                self.news[node].set()
 
     def fetch(self, node: str) -> list[Mail]:
         """Take all mail of a node."""
         now, found = trio.current_time(), self.mail[node]
-        taken = [Mail(now - posted, body) for posted, body in found]
+        taken = [Mail(now - posted, body) for _, posted, body in sorted(found)]
         found.clear()
         return taken
 
 
 @attrs.define(eq=False)
 class SimPost:
-    """The post of one process of a node; implements `actors.nodes.ports.Post`."""
+    """The post of one process of a node; implements `actors.nodes.ports.Post`.
+
+    Attributes:
+        replaced: called if another process has this node's name now; this one has to end.
+    """
 
     room: PostRoom
     node: str
     life: Life
     incarnation: int
+    replaced: Callable[[], None]
     nodes: Mapping[str, NodeState] = attrs.field(factory=dict)
     beat_at: float = -math.inf
     _out: deque[tuple[str, bytes, float, trio.Event]] = attrs.field(factory=deque)
@@ -114,26 +145,34 @@ class SimPost:
         """Beat, post and fetch, as the real office does."""
         next_beat = 0.0
         while True:
-            self.room.news[self.node] = trio.Event()
             if self.life.dead:
                 await trio.sleep_forever()
-            if not self.room.is_cut(self.node):
-                self._send()
-                mail = self.room.fetch(self.node)
+            if not self.room.is_cut(self.node, self.life):
+                self.room.news[self.node] = trio.Event()
                 if trio.current_time() >= next_beat:
+                    if self._is_replaced():
+                        self.replaced()
+                        continue
                     next_beat = trio.current_time() + BEAT_S
                     self._beat(changed)
+                self._send()
+                mail = self.room.fetch(self.node)
                 if mail:
                     take(mail)
                 await trio.sleep(self.room.chaos.delay(SLOW_S))
                 with trio.move_on_at(next_beat):
                     await self.room.news[self.node].wait()
             else:
+                next_beat = 0.0
                 await trio.sleep(BEAT_S / 4)
 
     def leave(self) -> None:
         """End the lease."""
-        self.room.leases[self.node] = trio.current_time()
+        if not self._is_replaced():
+            self.room.leases[self.node] = trio.current_time()
+
+    def _is_replaced(self) -> bool:
+        return self.room.incarnations[self.node] != self.incarnation
 
     def _send(self) -> None:
         while self._out:

@@ -19,6 +19,7 @@ from actors.nodes.router import Router
 from actors.supervisor import Supervisor
 from storage.errors import Fenced, StorageUnavailable
 from storage.records import Entry, Fold, Grant, NewSession, SessionRecord, Summary
+from tests.simulation.nodes.alerts import AlertBook, Begun, Reader, run_alerts
 from tests.simulation.nodes.post import PostRoom, SimPost
 from tests.simulation.server import SimServer
 from tests.simulation.store import StoreHandle
@@ -34,10 +35,12 @@ class NodeStoreHandle(StoreHandle):
     """One node's store. All appends are durable, and it acquires and recovers its own sessions only."""
 
     room: PostRoom
+    book: AlertBook
+    _begun: dict[str, Begun] = attrs.field(factory=dict)
 
     async def _arrive(self, *, writes: bool) -> None:
         await StoreHandle._arrive(self, writes=writes)
-        if self.room.is_cut(self.owner):
+        if self.room.is_cut(self.owner, self.life):
             raise StorageUnavailable("the database cannot be reached")
 
     async def acquire(self, session_id: str) -> Grant:
@@ -65,9 +68,25 @@ class NodeStoreHandle(StoreHandle):
         summary: Summary | None = None,
     ) -> int:
         """See `actors.ports.Journal`."""
-        return await StoreHandle.append(
-            self, grant, expected_seq, entries, fold=fold, durable=True, summary=summary
-        )
+        begun = self.book.commits.begin(grant.session_id, expected_seq, entries)
+        self._begun[grant.session_id] = begun
+        try:
+            return await StoreHandle.append(
+                self,
+                grant,
+                expected_seq,
+                entries,
+                fold=fold,
+                durable=self._is_durable(durable),
+                summary=summary,
+            )
+        finally:
+            self.book.commits.end(begun)
+
+    async def _write(self, grant: Grant, expected_seq: int, entries: Sequence[Entry], **more: Any) -> int:
+        head = await StoreHandle._write(self, grant, expected_seq, entries, **more)
+        self.book.commits.written(self._begun[grant.session_id])
+        return head
 
     async def create(self, session: NewSession) -> SessionRecord:
         """See `actors.ports.Catalog`."""
@@ -83,6 +102,9 @@ class NodeStoreHandle(StoreHandle):
         found = {name: self.store.record(name) for name in session_ids}
         return {name: (one.owner, one.epoch, one.head_seq) for name, one in found.items() if one is not None}
 
+    def _is_durable(self, durable: bool) -> bool:
+        return True
+
     def _is_own(self, session_id: str) -> bool:
         record = self.store.record(session_id)
         return record is not None and record.owner == self.owner
@@ -94,11 +116,14 @@ class NodeServer(SimServer):
 
     node: str
     room: PostRoom
+    book: AlertBook
     router: Router | None = None
 
     def __attrs_post_init__(self) -> None:
         SimServer.__attrs_post_init__(self)
-        self._journal = NodeStoreHandle(store=self.store, life=self.life, owner=self.node, room=self.room)
+        self._journal = NodeStoreHandle(
+            store=self.store, life=self.life, owner=self.node, room=self.room, book=self.book
+        )
         self._heartbeat = Heartbeat(HEARTBEAT_S)
 
     @asynccontextmanager
@@ -106,7 +131,7 @@ class NodeServer(SimServer):
         """Open the router, as `builderos.server.nodes` does."""
         store = self._journal
         assert isinstance(store, NodeStoreHandle)
-        post = SimPost(self.room, self.node, self.life, self.room.join(self.node))
+        post = SimPost(self.room, self.node, self.life, self.room.join(self.node), self.kill)
         async with trio.open_nursery() as nursery:
             calls = HomeCalls(post, store, self.chaos.new_id, nursery)
             at_home = SessionsAtHome(post, supervisor, nursery, lambda _: False, self._is_home)
@@ -132,6 +157,18 @@ class NodeServer(SimServer):
             self.router = None
             post.leave()
             nursery.cancel_scope.cancel(reason="the server ends")
+
+    async def _serve_with(self, front: Any) -> None:
+        """Raise alerts too."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run_alerts, front)
+            await SimServer._serve_with(self, front)
+            nursery.cancel_scope.cancel(reason="the server ends")
+
+    async def _run_alerts(self, front: Router) -> None:
+        store = self._journal
+        assert isinstance(store, NodeStoreHandle)
+        await run_alerts(Reader(store, self.book), front.watch, self.chaos.now_ms, self.chaos.new_id)
 
     async def _is_home(self, session_id: str) -> bool:
         record = await self._journal.get(session_id)

@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.bugs import plant
 from tests.simulation.history import run_history
 from tests.simulation.nodes.bugs import BUGS
-from tests.simulation.plan import Fault, MessagePlan, Plan, draw_nodes_plan
+from tests.simulation.plan import Fault, FaultKind, MessagePlan, Plan, draw_nodes_plan
 from tests.simulation.reporting import report
 
 HISTORIES = int(os.environ.get("HISTORIES", "5000")) // 200
@@ -69,12 +69,39 @@ def _with_a_fail_over(plan: Plan) -> Plan:
     return _busy(plan, (Fault("power_cut", at_s=Random(plan.seed).uniform(0.5, 5.0)),))
 
 
+def _with_one(kind: FaultKind) -> Callable[[Plan], Plan]:
+    return lambda plan: attrs.evolve(plan, faults=(Fault(kind, at_s=1.0, amount=2.0),))
+
+
+def _side_by_side(plan: Plan) -> Plan:
+    """Return a plan in which two sessions end turns all the time, and commits take a while."""
+    sessions, script = ("s0", "s1"), (("take", 0.0), ("done", 0.0))
+    device = attrs.evolve(plan.devices[0], sessions=sessions, observe=False)
+    messages = tuple(
+        MessagePlan(f"m{number}", sessions[number % 2], number % 2, number * 0.1, False, script)
+        for number in range(12)
+    )
+    return attrs.evolve(
+        plan,
+        sessions=sessions,
+        devices=tuple(attrs.evolve(device, name=f"d{number}") for number in range(2)),
+        messages=messages,
+        acts=(),
+        faults=(),
+        knobs=attrs.evolve(plan.knobs, store_delay_s=0.2, mail_lost=0.0),
+    )
+
+
 MADE: dict[str, Callable[[Plan], Plan]] = {
     "silent_node_vouches": _cut_for_long,
     "trouble_is_not_told": _cut_for_long,
     "pieces_may_be_lost": _with_a_fail_over,
     "events_before_answers": _with_lost_mail,
     "lost_news_are_forgotten": _with_lost_mail,
+    "numbers_are_the_order": _side_by_side,
+    "numbers_end_with_the_primary": _with_a_fail_over,
+    "an_import_is_news": _with_one("import"),
+    "the_older_process_stays": _with_one("same_name"),
 }
 """Plans that are made for a bug, since what it needs is rare in others."""
 
