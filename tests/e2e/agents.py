@@ -16,7 +16,18 @@ from tests.standin.replies import ToolUse
 from tests.support.device import Device, Json
 from tests.support.server import Server, open_server
 
-__all__ = ["AGENTS", "ASKING", "FREE", "START_S", "Agents", "bash", "begin", "end_of", "open_agents"]
+__all__ = [
+    "AGENTS",
+    "ASKING",
+    "FREE",
+    "START_S",
+    "Agents",
+    "agent_tables",
+    "bash",
+    "begin",
+    "end_of",
+    "open_agents",
+]
 
 AGENTS = ("claude", "codex")
 
@@ -63,6 +74,23 @@ def _table(name: str, env: Mapping[str, str], **options: str | float) -> str:
     return "\n".join([f"[agents.{name}]", *lines, f"[agents.{name}.env]", *values, ""])
 
 
+def agent_tables(
+    home: Path,
+    claude: StandIn,
+    codex: OpenAIStandIn,
+    *,
+    claude_env: Mapping[str, str] | None = None,
+    codex_env_more: Mapping[str, str] | None = None,
+    codex_config: str = "",
+    silence_s: float = 1800.0,
+) -> str:
+    """Return the tables of a config file for both agents, which keep their records in `home`; see `open_agents`."""
+    claude_table = standin_env(claude.url, str(home)) | dict(claude_env or {})
+    codex_table = codex_env(codex.url, str(home), codex_config) | dict(codex_env_more or {})
+    tables = _table("claude", claude_table, kind="claude", silence_s=silence_s)
+    return tables + _table("codex", codex_table, kind="codex", approval="on-request", silence_s=silence_s)
+
+
 @asynccontextmanager
 async def open_agents(
     folder: Path,
@@ -88,10 +116,15 @@ async def open_agents(
     workspace.mkdir()
     home.mkdir()
     async with open_standin() as claude, open_openai() as codex:
-        claude_table = standin_env(claude.url, str(home)) | dict(claude_env or {})
-        codex_table = codex_env(codex.url, str(home), codex_config) | dict(codex_env_more or {})
-        tables = _table("claude", claude_table, kind="claude", silence_s=silence_s)
-        tables += _table("codex", codex_table, kind="codex", approval="on-request", silence_s=silence_s)
+        tables = agent_tables(
+            home,
+            claude,
+            codex,
+            claude_env=claude_env,
+            codex_env_more=codex_env_more,
+            codex_config=codex_config,
+            silence_s=silence_s,
+        )
         arguments = ("--workspace", str(workspace))
         async with open_server(
             folder, config=config + tables, arguments=arguments, environment=environment

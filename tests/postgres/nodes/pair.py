@@ -48,6 +48,7 @@ async def open_pair(
     url: str,
     *,
     config: str = "",
+    config_of_b: str | None = None,
     url_of_b: str | None = None,
     folder: Path | None = None,
     arguments: tuple[str, ...] = (),
@@ -56,19 +57,21 @@ async def open_pair(
     they kept is sound.
 
     Args:
+        config: of both nodes, or of `a` if `b` has its own.
         url_of_b: another way to the same database.
-        folder: an empty one with a short path, for both; by default a temporary one.
+        folder: one with a short path, for both; by default a temporary one. Their homes may be in it.
         arguments: further options of both.
     """
     async with AsyncExitStack() as stack:
         folder = folder or stack.enter_context(short_folder())
         servers: list[Server] = []
-        for name, way in (("a", url), ("b", url_of_b or url)):
+        other = config if config_of_b is None else config_of_b
+        for name, way, text in (("a", url, config), ("b", url_of_b or url, other)):
             place = folder / name
-            place.mkdir()
+            place.mkdir(exist_ok=True)
             opened = open_server(
                 place,
-                config=config,
+                config=text,
                 arguments=(*node_arguments(way, name), *arguments),
                 environment={"BUILDEROS_API_KEY": KEY},
                 start=False,
