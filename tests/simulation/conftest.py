@@ -1,4 +1,4 @@
-"""Keeps the collector of garbage from what the simulation cannot free: modules, and what other tests left."""
+"""Looks for garbage seldom: the histories of a test leave little, and each search takes as long as some of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ YOUNG = 50_000
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _little_collected() -> Iterator[None]:
+def _seldom_collected() -> Iterator[None]:
     before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
     gc.set_threshold(YOUNG, *before[1:])
     yield
     gc.set_threshold(*before)
-    gc.unfreeze()
