@@ -99,7 +99,8 @@ async def mode_comes(phone: Device, mode: str | None, start: int) -> Json:
 def ours(agents: Agents) -> list[str]:
     """Return the mode of each message that our own program wrote down, as Claude Code calls it."""
     (record,) = (agents.home / ".claude" / "projects").rglob("*.jsonl")
-    rows = [json.loads(line) for line in record.read_text().splitlines()]
+    whole = record.read_text().rpartition("\n")[0]  # the program may be in the middle of a line
+    rows = [json.loads(line) for line in whole.splitlines()]
     return [
         row["permissionMode"]
         for row in rows

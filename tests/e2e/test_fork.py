@@ -11,6 +11,7 @@ import trio
 from tests.e2e.agents import AGENTS, Agents, begin, end_of, open_agents
 from tests.e2e.shared_server import Shared, all_events, open_http
 from tests.standin.replies import Answer
+from tests.standin.rig import eventually
 from tests.support.device import Device
 from tests.support.server import open_server
 
@@ -178,17 +179,19 @@ async def test_an_agent_forks_its_own_record(tmp_path: Path, agent: str) -> None
             ]
 
 
+def _records(place: Agents, word: str) -> list[Path]:
+    """Return the agents' own records that have a word."""
+    return [path for path in place.home.rglob("*.jsonl") if word in path.read_text(errors="replace")]
+
+
 @pytest.mark.parametrize("agent", AGENTS)
 async def test_a_record_that_cannot_be_forked_is_given_as_text(tmp_path: Path, agent: str) -> None:
     async with open_agents(tmp_path) as place, place.server.device() as device:
         await device.attach("trip", agent=agent)
         first = await _talk(place, agent, device, "trip", "say alpha", "answer alpha")
         await _fork(place, first, "other")
-        records = [
-            path for path in place.home.rglob("*.jsonl") if "alpha" in path.read_text(errors="replace")
-        ]
-        assert records
-        for record in records:
+        await eventually(lambda: bool(_records(place, "answer alpha")))  # written after the answer is shown
+        for record in _records(place, "alpha"):
             record.unlink()
         await device.attach("other")
         await _talk(place, agent, device, "other", "say gamma", "answer gamma")

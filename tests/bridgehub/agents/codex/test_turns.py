@@ -19,7 +19,7 @@ from bridgehub.protocol.messages import History, PastMessage, Prompt, Steer
 from tests.standin.driver_rig import TURN_S
 from tests.standin.openai_rig import MODEL, CodexRig, CodexSink, open_codex_rig
 from tests.standin.replies import Answer, Hang, Text, Thinking
-from tests.standin.rig import stopped_at_its_start
+from tests.standin.rig import eventually, stopped_at_its_start
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000"
@@ -100,12 +100,19 @@ async def test_a_lost_thread_gets_the_history_again(tmp_path: Path) -> None:
         assert sink.wanted_bytes > 100_000
 
 
+def recorded(rig: CodexRig, word: str = "") -> list[Path]:
+    """Return the records of Codex that have a word."""
+    rollouts = rig.home.glob(".codex/sessions/*/*/*/rollout-*.jsonl")
+    return [rollout for rollout in rollouts if word in rollout.read_text()]
+
+
 @pytest.mark.parametrize("why", ["open elsewhere", "spoilt", "hangs"])
 async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(tmp_path: Path, why: str) -> None:
     async with open_codex_rig(tmp_path) as rig:
         person = rig.driver()
         _, sink = await rig.turn(person, "first")
-        (rollout,) = rig.home.glob(".codex/sessions/*/*/*/rollout-*.jsonl")
+        await eventually(lambda: len(recorded(rig, "task_complete")) == 1)  # after the answer is shown
+        (rollout,) = recorded(rig)
         if why != "open elsewhere":
             await person.aclose()
         whole, driver = rollout.read_bytes(), rig.driver(agent_memory=sink.memory)
@@ -122,7 +129,8 @@ async def test_a_thread_that_cannot_be_taken_up_now_stays_the_sessions(tmp_path:
             assert ("another Codex" in end.content) == (why == "open elsewhere")
             assert (failed.events, failed.memory, failed.wanted_bytes) == ([], {}, 0)
         await person.aclose()
-        rollout.write_bytes(whole)
+        if why == "spoilt":
+            rollout.write_bytes(whole)
         driver.spec = rig.spec(agent_memory=sink.memory)
         end, again = await rig.turn(driver, "second")
         assert isinstance(end, TurnDone)
