@@ -12,6 +12,7 @@ import httpx
 import pytest
 import trio
 
+from builderos.cli import main
 from builderos.client.terminal import terminal_code
 from tests.builderos.terminal import run_command
 from tests.support.device import open_device
@@ -120,8 +121,15 @@ async def test_on_a_folder_that_nobody_serves(tmp_path: Path) -> None:
         (["nonsense"], 2, "nonsense"),
     ],
 )
-async def test_what_is_refused(tmp_path: Path, arguments: list[str], expected: int, word: str) -> None:
-    status, out, err = await run_alone(tmp_path, *arguments)
+def test_what_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: int, word: str
+) -> None:
+    status: object
+    try:
+        status = main(["devices", *arguments, "--data", str(tmp_path / "data")])
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
     assert (status, out) == (expected, "")
     assert len(err.splitlines()) == 1
     assert word in err
