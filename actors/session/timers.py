@@ -19,7 +19,7 @@ from actors.tail import Tail
 
 __all__ = ["Timers"]
 
-CLOCK_S = 30.0
+CLOCK_S = 1.0
 """How often the clock of the wall is looked at, at least, while a message waits for its time."""
 
 

@@ -46,7 +46,12 @@ class CapturingSink:
 
 @attrs.define(eq=False)
 class Harness:
-    """A store and hubs that outlive servers, and what a server is made of. `broken`: raised by the clock, once each."""
+    """A store and hubs that outlive servers, and what a server is made of.
+
+    Attributes:
+        broken: raised by the clock, once each.
+        ahead_ms: how far the clock of the wall was set.
+    """
 
     hubs: ScriptedHubs
     store: MemoryStore = attrs.field(factory=MemoryStore)
@@ -54,6 +59,7 @@ class Harness:
     broken: list[Exception] = attrs.field(factory=list)
     after_break: Callable[[], None] = lambda: None
     """Called with the last of `broken`."""
+    ahead_ms: int = 0
     deps: SessionDeps = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,7 +85,7 @@ class Harness:
             if not self.broken:
                 self.after_break()
             raise error
-        return int(trio.current_time() * 1000)
+        return int(trio.current_time() * 1000) + self.ahead_ms
 
     async def create(self, *session_ids: str) -> None:
         for session_id in session_ids:

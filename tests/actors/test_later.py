@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -24,3 +25,23 @@ async def test_a_turn_of_two_hours_makes_no_message_late(autojump_clock: MockClo
         words = await harness.until(*turn, *turn)
         assert harness.hubs.prompts == ["hang", "later", "next"]
         assert not any(word.startswith("notice") for word in words)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_a_message_is_not_late_if_the_clock_is_set(autojump_clock: MockClock, is_live: bool) -> None:
+    async with open_harness() as harness, open_server(harness) as server:
+        at_ms = harness.deps.clock() + 24 * 3_600_000
+        assert isinstance(await ask(server, Send("m1", "later", not_before_ms=at_ms)), Accepted)
+        if not is_live:
+            await trio.sleep(3600)
+        assert server.is_live("trip") is is_live
+        harness.ahead_ms = at_ms - harness.deps.clock() - 1_800_000
+        await trio.sleep(600)
+        harness.ahead_ms -= 3_600_000
+        await trio.sleep(600)
+        assert harness.hubs.prompts == []
+        harness.ahead_ms += at_ms - harness.deps.clock()
+        set_at = trio.current_time()
+        await harness.until("complete")
+        assert harness.hubs.prompts == ["later"]
+        assert trio.current_time() - set_at < 2
