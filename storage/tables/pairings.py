@@ -187,8 +187,12 @@ class Pairings:
 
     def _is_good(self, entry: _Open, now_ms: int) -> bool:
         """Return whether a code may still be used. An expired code stays expired."""
-        now = trio.current_time()
-        entry.ends_at = min(entry.ends_at, now + entry.pairing.left_s(now_ms))
+        now, pairing = trio.current_time(), entry.pairing
+        was_set_back = now_ms < pairing.expires_at_ms - PAIRING_MS
+        if (
+            entry.ends_at == math.inf or not was_set_back
+        ):  # else its own time is known, and the clock is not to be used
+            entry.ends_at = min(entry.ends_at, now + pairing.left_s(now_ms))
         if now < entry.ends_at and self._devices.get(entry.pairing.made_by) is not None:
             return True
         self._wake.set()

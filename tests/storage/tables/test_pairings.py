@@ -155,6 +155,17 @@ async def test_no_clock_makes_a_code_live_longer_than_ten_minutes(tmp_path: Path
         assert store.pairings.find("code", now_ms=made_ms - 1) is None, "the clock is before its making"
 
 
+async def test_a_clock_that_is_set_back_ends_no_code(tmp_path: Path) -> None:
+    made_ms = PAIRING_MS * 5
+    async with opened(tmp_path / "x.db") as store:
+        await store.devices.set_first_key("k", now_ms=made_ms)
+        assert await store.pairings.open("code", pairing(made_ms + PAIRING_MS), now_ms=made_ms)
+        assert store.pairings.find("code", now_ms=made_ms - 1) is not None
+        assert store.pairings.find("code", now_ms=made_ms + 1) is not None
+        assert store.pairings.find("code", now_ms=made_ms + PAIRING_MS) is None
+        assert store.pairings.find("code", now_ms=made_ms - 1) is None, "it has ended"
+
+
 async def test_a_code_ends_by_the_clock_that_only_goes_forward(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
