@@ -43,7 +43,7 @@ async def measure_memory(plan: Plan, folder: Path, say: Callable[[str], None]) -
     """Return the rows of idle sessions. Raises BenchError where the server broke or cannot be looked at."""
     await trio.lowlevel.checkpoint()
     _allow_descriptors(plan.idle_sessions)
-    rows = [await _idle_server(folder)]
+    rows = await _idle_server(folder)
     bare = await _bare_connection(plan, folder)
     layouts = (("a connection each", _attach_apart), ("one connection", _attach_together))
     for number, (name, attach_all) in enumerate(layouts):
@@ -67,13 +67,31 @@ async def measure_memory(plan: Plan, folder: Path, say: Callable[[str], None]) -
     return rows
 
 
-async def _idle_server(folder: Path) -> Row:
-    """Weigh a server that nobody has connected to yet."""
+async def _idle_server(folder: Path) -> list[Row]:
+    """Weigh a server that nobody has connected to yet, and again once it has answered over HTTP."""
     async with open_server(folder / "idle-data", folder) as server:
         await _settle(server.pid)
         weight = proportional_kib(server.pid) / _KIB
+        with _bounded(_TURN_S, "an answer over HTTP"):
+            await _ask_health(server.port)
+        await _settle(server.pid)
+        later = proportional_kib(server.pid) / _KIB
     limit = Target(MAX_SERVER_MIB, at_most=True, of="measured")
-    return Row("idle server: PSS", "MiB", spread([weight]), target=limit)
+    return [
+        Row("idle server: PSS", "MiB", spread([weight]), target=limit),
+        Row("idle server that has answered over HTTP: PSS", "MiB", spread([later])),
+    ]
+
+
+async def _ask_health(port: int) -> None:
+    """Ask over HTTP how the server is. Raises BenchError if the answer is not good."""
+    answer = b""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async for part in stream:
+            answer += part
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        raise BenchError(f"the server's answer over HTTP is {answer[:100]!r}")
 
 
 async def _settle(pid: int) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+import trio
 
 from actors.commands import Close
 from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage
 from storage.errors import StorageFull, StorageUnavailable
 from tests.fakes.bus import FakeSession
 from tests.transport.client import Served, open_server
+from transport.http import server
 from transport.http.routes import sessions
 
 
@@ -43,6 +45,43 @@ async def test_health_needs_no_key() -> None:
     assert body["connections"] == {"claude": 0, "codex": 0}
     assert body["sessions"] == {"total": 1}
     assert body["bridgehub"] == {"ready": True}
+
+
+async def test_first_requests_at_once_load_the_routes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[str] = []
+    load = server._load
+
+    def counted(*parts: Any) -> Any:
+        loads.append("begun")
+        return load(*parts)
+
+    monkeypatch.setattr(server, "_load", counted)
+    async with open_http() as (_, http):
+        assert loads == [], "a server that only speaks WebSockets needs none"
+
+        async def ask() -> None:
+            assert (await http.get("/api/health")).status_code == 200
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+    assert loads == ["begun"]
+
+
+async def test_routes_that_did_not_load_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = server._load
+    faults = [ImportError("gone for a moment")]
+
+    def faulty(*parts: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return load(*parts)
+
+    monkeypatch.setattr(server, "_load", faulty)
+    async with open_http() as (_, http):
+        with pytest.raises(httpx.TransportError):
+            await http.get("/api/health")
+        assert (await http.get("/api/health")).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The files of the web client, read once at the start.
+"""The files of the web client, read once.
 
 A name outside the folder cannot be requested: a request only looks up a path among the files that were read.
 Of modules and styles, comments and spaces for the eye are not sent; every line keeps its number.

@@ -25,12 +25,18 @@ sys.exit(status)
 """
 
 UNUSED = (
+    "asyncio",
     "bridgehub.agents.acp.",
     "bridgehub.agents.json_rpc.program",
     "bridgehub.desk.acp",
     "builderos.export",
+    "hypercorn",
+    "python_multipart",
     "segno",
+    "starlette",
+    "transport.http.app",
     "transport.http.openapi",
+    "transport.http.routes",
     "transport.ios",
     "transport.push.engine",
 )

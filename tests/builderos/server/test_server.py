@@ -315,7 +315,7 @@ async def test_tls(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_at_any_time_of_the_start_is_a_good_end(tmp_path: Path, number: int) -> None:
     """Modules in the order of their import stand for the times."""
-    for module in ("builderos.cli", "trio", "apsw", "starlette", "storage.store", "builderos.server.server"):
+    for module in ("builderos.cli", "trio", "apsw", "wsproto", "storage.store", "builderos.server.server"):
         code = _SIGNAL_AT.format(module=module, number=int(number))
         options = ["serve", "--port", "0", "--data", str(tmp_path / module)]
         with trio.fail_after(30):

@@ -22,11 +22,12 @@ from storage.tables.uploads import CHUNK_BYTES, Upload, UploadTable
 from transport.access.signed_urls import UPLOADS_PATH, base_url
 from transport.config import TransportConfig
 from transport.http.multipart import MultipartError, MultipartReader, boundary_of
+from transport.http.receiving import receive_upload, too_large
 from transport.http.requests import check_length
 from transport.http.responses import HttpError, JsonAnswer
 from transport.http.services import HttpServices
 from transport.ports import Device
-from transport.uploads import MAX_FILE_BYTES, Uploader, receive_upload, too_large
+from transport.uploads import MAX_FILE_BYTES, Uploader
 from transport.v3.decode import is_id
 
 __all__ = ["INLINE_TYPES", "SAFE_HEADERS", "UploadRoutes", "has_blob"]
