@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import gc
-import linecache
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from builderos.options import UsageError, as_path, between, checked_url
+from builderos.server.process.light_classes import make_classes_light
 
-__all__ = ["SourcesOfFiles", "add_serve"]
+__all__ = ["add_serve"]
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -63,20 +62,8 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-class SourcesOfFiles(dict[str, Any]):
-    """The cache of `linecache`, for files alone.
-
-    attrs and cattrs add the source of every method that they generate: 700 texts, 2.3 MiB of an idle server. A
-    traceback through such a method does not show its line, only its name. Both add them by `setdefault`.
-    """
-
-    def setdefault(self, name: str, entry: Any = None) -> Any:
-        """Keep an entry and return the one that is kept; return that of generated code unkept."""
-        return entry if name.startswith("<") else super().setdefault(name, entry)
-
-
 def _run(arguments: argparse.Namespace) -> int:
-    linecache.cache = SourcesOfFiles(linecache.cache)
+    make_classes_light()
     thresholds = gc.get_threshold()
     gc.set_threshold(*LOADING)
     from builderos.server.parts import ServeOptions
