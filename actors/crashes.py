@@ -32,15 +32,13 @@ class CrashRecord:
 
     intensity: int
     period_s: float
-    _times: list[float] = attrs.field(factory=list)
+    _times: tuple[float, ...] = ()
 
     def is_too_many(self, now: float) -> bool:
         """Note a crash at `now` (monotonic seconds) and tell whether the child is to be given up."""
-        self._times.append(now)
-        while self._times and self._times[0] <= now - self.period_s:
-            del self._times[0]
+        self._times = (*(at for at in self._times if at > now - self.period_s), now)
         return len(self._times) > self.intensity
 
     def clear(self) -> None:
         """Forget all, for a child that is given another chance."""
-        self._times.clear()
+        self._times = ()

@@ -229,7 +229,27 @@ class _Acceptor:
             await trio.aclose_forcefully(raw)
 
     async def _serve(self, stream: Transport, *, full: bool) -> None:
-        guest = None
+        begun = await self._begin(stream, full=full)
+        if begun is None:
+            return
+        guest, site = begun
+        await guest.serve()
+        if guest.is_known:
+            await drain(stream)
+            return
+        # Its WebSocket has ended. It counts again until it is closed, so that the sum has a bound.
+        with trio.CancelScope() as scope:
+            place = self.unfinished.enter(site, scope.cancel)
+            try:
+                await drain(stream)
+            finally:
+                place.leave()
+
+    async def _begin(self, stream: Transport, *, full: bool) -> tuple[_Guest, str] | None:
+        """Serve the connection while it has a place; return how to serve the rest, and its site; None if that is all.
+
+        A separate function, so that an idle connection keeps neither the place nor its scope.
+        """
         with trio.CancelScope() as scope:
             place = self.unfinished.enter(address_of(stream), partial(_send_away, stream, scope))
             try:
@@ -239,22 +259,10 @@ class _Acceptor:
                 ):  # until it is answered, another connection may take its place
                     await guest.serve()
                     await drain(stream)
-                    return
+                    return None
             finally:
                 place.leave()
-        if guest is None or scope.cancel_called:
-            return
-        await guest.serve()
-        if guest.is_known:
-            await drain(stream)
-            return
-        # Its WebSocket has ended. It counts again until it is closed, so that the sum has a bound.
-        with trio.CancelScope() as scope:
-            place = self.unfinished.enter(place.site, scope.cancel)
-            try:
-                await drain(stream)
-            finally:
-                place.leave()
+        return None if guest is None or scope.cancel_called else (guest, place.site)
 
     async def _meet(
         self, stream: Transport, place: GuestPlace, scope: trio.CancelScope, *, full: bool

@@ -54,7 +54,7 @@ class Mailbox:
 
     _commands: list[Envelope] = attrs.field(factory=list)
     _hub: list[SessionNews] = attrs.field(factory=list)
-    _room: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _room: trio.lowlevel.ParkingLot | None = None
     _reader: trio.lowlevel.Task | None = None
     _is_rung: bool = False
 
@@ -66,16 +66,20 @@ class Mailbox:
     async def put(self, envelope: Envelope) -> None:
         """Put a command; waits while its lane is full. Cancelled, it was not put."""
         while len(self._commands) >= COMMAND_LIMIT:
-            await self._room.park()
+            await self._wait_room()
         self._commands.append(envelope)
         self.wake()
 
     async def put_from_hub(self, item: SessionNews) -> None:
         """Put news of the hub, or of an undo; waits while its lane is full. Cancelled, it was not put."""
         while len(self._hub) >= HUB_LIMIT:
-            await self._room.park()
+            await self._wait_room()
         self._hub.append(item)
         self.wake()
+
+    async def _wait_room(self) -> None:
+        self._room = self._room or trio.lowlevel.ParkingLot()  # most mailboxes are never full
+        await self._room.park()
 
     def add_nowait(self, item: SessionNews) -> None:
         """Put news that the session found itself, at most a few at a time."""
@@ -110,10 +114,14 @@ class Mailbox:
         taken: list[Mail] = [*self._hub, *self._commands]
         self._hub.clear()
         self._commands.clear()
-        self._room.unpark_all()
+        self._make_room()
         return taken
 
     def drop_hub_mail(self) -> None:
         """Forget the hub's news, for an actor that starts again: the hub repeats it."""
         self._hub.clear()
-        self._room.unpark_all()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.unpark_all()

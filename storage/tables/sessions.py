@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from sys import intern
 from typing import Any, ClassVar, Protocol
 
 import attrs
@@ -377,8 +378,10 @@ def _remove_rows(session_id: str, connection: Transaction) -> bool:
 
 
 def _record(row: tuple[Any, ...]) -> SessionRecord:
-    more = (row[12], bool(row[13]), bool(row[14]), row[15])
-    columns: tuple[Any, ...] = (*row[:10], _summary(row[16:]), *row[10:12], *more)
+    agent_type, device_id, workspace = map(intern, (row[1], row[2], row[12]))  # many sessions have the same
+    more = (workspace, bool(row[13]), bool(row[14]), row[15])
+    first = (row[0], agent_type, device_id, *row[3:10])
+    columns: tuple[Any, ...] = (*first, _summary(row[16:]), *row[10:12], *more)
     return SessionRecord(*columns)
 
 

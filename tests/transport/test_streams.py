@@ -167,3 +167,29 @@ async def test_a_device_that_is_gone_breaks_the_stream() -> None:
         await trio.aclose_forcefully(theirs)
         with pytest.raises(trio.BrokenResourceError):
             await write_on(stream)
+
+
+async def test_writers_take_turns_and_one_that_gives_up_is_left_out() -> None:
+    ours, theirs = clogged()
+    stream = FrameStream(ours, b"", b"", LIMIT_S)
+    frames = [text_frame(letter) for letter in (b"a", b"b", b"c", b"d")]
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            scopes = []
+            for frame in frames:
+                scopes.append(trio.CancelScope())
+                nursery.start_soon(_write_in, scopes[-1], stream, frame)
+                await trio.testing.wait_all_tasks_blocked()
+            assert not stream.can_send_now
+            scopes[1].cancel(reason="it gives up")
+            await trio.testing.wait_all_tasks_blocked()
+            got = b""
+            while len(got) < 3 * len(frames[0]):
+                got += await theirs.receive_some()
+        assert got == frames[0] + frames[2] + frames[3]
+        assert stream.can_send_now
+
+
+async def _write_in(scope: trio.CancelScope, stream: FrameStream, frame: bytes) -> None:
+    with scope:
+        assert await stream.send_frames(frame)
