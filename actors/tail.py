@@ -247,10 +247,13 @@ class Tail:
         known = self._rounds.get(after)
         if known is not None:
             return known
-        start = bisect_right(self._items, after, key=lambda item: item.seq)
-        if start == len(self._items) or self._items[start].first_seq > after + 1:
-            return None
-        items = join_pieces(self._items[start : start + ROUND_ITEMS])
+        if self._items and self._items[-1].first_seq == after + 1:
+            items = self._items[-1:]  # nearly always a reader lacks the newest event alone
+        else:
+            start = bisect_right(self._items, after, key=lambda item: item.seq)
+            if start == len(self._items) or self._items[start].first_seq > after + 1:
+                return None
+            items = join_pieces(self._items[start : start + ROUND_ITEMS])
         made = EventBatch(self.session_id, self.epoch, tuple(items))
         if len(self._rounds) >= ROUNDS_KEPT:
             self._rounds.clear()

@@ -208,7 +208,7 @@ class SessionActor:
     async def _commit(self, step: Step) -> tuple[list[Committed], list[Entry]] | None:
         """Append what was decided; None if it is certain that nothing was stored."""
         state = self._state
-        items = join_pieces(step.events, starts=step.starts)
+        items = join_pieces(step.events, starts=step.starts) if len(step.events) > 1 else step.events
         hub = (state.hub_id, state.hub_seq)
         new_hub = state.hub_id is not None and state.hub_id != self._committed_hub[0]
         # A hub that was just started knows of no later owner: only the journal can tell that this one is stale.

@@ -22,6 +22,8 @@ __all__ = ["Timers"]
 CLOCK_S = 1.0
 """How often the clock of the wall is looked at, at least, while a message waits for its time."""
 
+_ENDS = TURN_ENDS | {TaskFinished.kind}
+
 
 @attrs.define(eq=False)
 class Timers:
@@ -47,8 +49,7 @@ class Timers:
     def note(self, items: Sequence[Committed]) -> None:
         """Take note of events that were committed and carried out."""
         self._note_stop()
-        ends = any(item.event.kind in TURN_ENDS | {TaskFinished.kind} for item in items)
-        if self.state.turn is not None or ends:
+        if self.state.turn is not None or any(item.event.kind in _ENDS for item in items):
             self.idle_since = trio.current_time()
 
     def queue_due_s(self) -> float:
