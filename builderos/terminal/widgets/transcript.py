@@ -19,7 +19,7 @@ from builderos.terminal.draw.flow import whole
 from builderos.terminal.draw.layout import Layout
 from builderos.terminal.model.entries import Entry
 from builderos.terminal.model.timeline import Timeline
-from builderos.terminal.widgets.rows import Rail, Rows
+from builderos.terminal.widgets.strips import LineStrips, Rail
 from builderos.terminal.widgets.work import begin
 
 __all__ = ["Transcript"]
@@ -61,7 +61,7 @@ class Transcript(ScrollView, can_focus=False):
         self._settling = self._refining = self._is_shown = False
         self._synced_at = 0.0
         self._code_style, self._unfolded = "ansi_dark", False
-        self._rows = Rows()
+        self._strips = LineStrips()
 
     @property
     def look(self) -> EntryLook:
@@ -195,7 +195,7 @@ class Transcript(ScrollView, can_focus=False):
     def render_lines(self, crop: Region) -> list[Strip]:
         """Return lines of the screen up to the bar."""
         width = self.scrollable_content_region.width
-        first, line_of, strip_of = self.scroll_offset.y, self.layout_of.line, self._rows.strip
+        first, line_of, strip_of = self.scroll_offset.y, self.layout_of.line, self._strips.strip
         strips = [strip_of(line_of(first + y), width) for y in crop.line_range]
         for change in self.get_line_filters():
             background = self.background_colors[1]

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.e2e.agents import AGENTS, agent_tables, begin, end_of
-from tests.e2e.world import hubs_of, open_http, wait_processes_gone
+from tests.e2e.shared_server import hubs_of, open_http, wait_processes_gone
 from tests.postgres.nodes.pair import Pair, open_pair, short_folder
 from tests.standin.anthropic import StandIn, open_standin
 from tests.standin.openai import OpenAIStandIn, open_openai

@@ -16,7 +16,7 @@ from textual.strip import Strip
 
 from builderos.terminal.draw.lines import Segments
 
-__all__ = ["Rail", "Rows"]
+__all__ = ["LineStrips", "Rail"]
 
 KEPT: Final = 1000
 """Strips that are kept. Most of a picture stood in the one before, if only at another place."""
@@ -24,7 +24,7 @@ KEPT: Final = 1000
 _SIDE: Final = Segment(" ")
 
 
-class Rows:
+class LineStrips:
     """The strips of lines, on the terminal's own colours."""
 
     def __init__(self) -> None:
