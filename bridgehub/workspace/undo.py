@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -88,9 +89,11 @@ def _planned(
 ) -> tuple[str, tuple[str, ...]]:
     """Return the tree that an undo leads to, and the paths that it leaves alone."""
     merged, bad = _merge(store, base.tree, now.tree, theirs.tree)
-    wanted = _differences(store, now.tree, merged)
+    wanted = {
+        path: entries for path, entries in _differences(store, now.tree, merged).items() if path not in bad
+    }
     uncovered = {path for path in wanted if not all(kept.covers(path) for kept in (base, theirs, now))}
-    conflicts = bad | uncovered
+    conflicts = set(bad.values()) | uncovered
     clean = {path: entries for path, entries in wanted.items() if not _touches(path, conflicts)}
     if not clean:
         raise NothingToUndo(_names(conflicts))
@@ -110,23 +113,28 @@ def _names(paths: set[bytes]) -> tuple[str, ...]:
     return tuple(shown(path) for path in sorted(paths))
 
 
-def _merge(store: CheckpointStore, base: str, ours: str, theirs: str) -> tuple[str, set[bytes]]:
-    """Merge three trees; return the tree and the paths in conflict."""
+def _merge(store: CheckpointStore, base: str, ours: str, theirs: str) -> tuple[str, dict[bytes, bytes]]:
+    """Merge three trees; return the tree, and its paths in conflict with the paths that they stand for.
+
+    If a folder has taken a file's place, git calls the file `PATH~COMMIT`.
+    """
 
     def commit(tree: str, *parents: str) -> str:
         options = [word for parent in parents for word in ("-p", parent)]
         return store.git("commit-tree", tree, *options, given=b"merge").decode().strip()
 
     root = commit(base)
+    sides = commit(ours, root), commit(theirs, root)
     done = store.git(
         *("-c", "merge.directoryRenames=false", "-c", "merge.conflictStyle=merge"),
         *("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"),
-        *(commit(ours, root), commit(theirs, root)),
+        *sides,
         ok=(0, 1),
         limit_s=MERGE_S,
     )
     tree, *names = done.split(b"\0")
-    return tree.decode().strip(), {name for name in names if name}
+    moved = re.compile(f"~(?:{'|'.join(sides)})(?:_[0-9]+)?$".encode())
+    return tree.decode().strip(), {name: moved.sub(b"", name) for name in names if name}
 
 
 def _differences(store: CheckpointStore, old: str, new: str) -> dict[bytes, tuple[Entry, Entry]]:

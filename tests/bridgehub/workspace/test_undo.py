@@ -165,22 +165,26 @@ def test_what_the_person_did_since_stays_and_conflicts_are_named(work: Work) -> 
     lines = [f"{n}\n" for n in range(30)]
     work.write("code", "".join(lines))
     work.write("clash", "start\n")
+    place = work.write("in/place", "start\n")
     before = work.save()
     work.write("code", "".join(["agent\n", *lines]))
     work.write("clash", "agent\n")
+    place.write_text("agent\n")
     work.write("created", "agent\n")
     after = work.save()
     work.write("code", "".join(["agent\n", *lines, "person\n"]))
     work.write("clash", "person\n")
+    place.unlink()
+    work.write("in/place/person", "person\n")
     work.write("created", "agent\nand person\n")
     files, conflicts = work.undo(before, after)
     assert (work.folder / "code").read_text() == "".join([*lines, "person\n"])
-    assert (work.folder / "clash").read_text() == "person\n"
+    assert (work.folder / "clash").read_text() == (place / "person").read_text() == "person\n"
     assert (work.folder / "created").read_text() == "agent\nand person\n"
-    assert (files, conflicts) == ({"code"}, {"clash", "created"})
+    assert (files, conflicts) == ({"code"}, {"clash", "created", "in/place"})
     with pytest.raises(NothingToUndo) as nothing:
         work.undo(before, after, "u2")
-    assert set(nothing.value.conflicts) == {"clash", "created"}
+    assert set(nothing.value.conflicts) == {"clash", "created", "in/place"}
 
 
 def test_an_undo_that_broke_off_spares_later_changes(work: Work) -> None:
