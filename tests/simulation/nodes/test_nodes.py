@@ -65,6 +65,10 @@ def _with_lost_mail(plan: Plan) -> Plan:
     return attrs.evolve(plan, faults=(), knobs=attrs.evolve(plan.knobs, mail_lost=0.15))
 
 
+def _busy_with_lost_mail(plan: Plan) -> Plan:
+    return _with_lost_mail(_busy(plan, ()))
+
+
 def _with_a_fail_over(plan: Plan) -> Plan:
     return _busy(plan, (Fault("power_cut", at_s=Random(plan.seed).uniform(0.5, 5.0)),))
 
@@ -96,7 +100,7 @@ MADE: dict[str, Callable[[Plan], Plan]] = {
     "silent_node_vouches": _cut_for_long,
     "trouble_is_not_told": _cut_for_long,
     "pieces_may_be_lost": _with_a_fail_over,
-    "events_before_answers": _with_lost_mail,
+    "events_before_answers": _busy_with_lost_mail,
     "lost_news_are_forgotten": _with_lost_mail,
     "numbers_are_the_order": _side_by_side,
     "numbers_end_with_the_primary": _with_a_fail_over,
