@@ -16,7 +16,7 @@ from actors.events.codec import decode_settings, encode_entry
 from actors.events.committed import TURN_ENDS, Committed, Event
 from actors.events.conversation import Attachment, Delivery, TurnStarted, UserMessage
 from actors.events.permissions import PermissionRequested
-from actors.replies import Accepted, Closed, SessionView
+from actors.replies import Accepted, Closed, Rejected, SessionView
 from actors.tail import Listener, Tail
 from storage.aliases import Aliases
 from storage.errors import SessionMissing
@@ -194,6 +194,9 @@ class FakeServer(MemoryStore):
             raise self.submit_error
         if isinstance(envelope.command, Attach):
             envelope.reply(session.view())
+            return
+        if isinstance(envelope.command, Send) and envelope.command.flaw is not None:
+            envelope.reply(Rejected(*envelope.command.flaw, message_id=envelope.command.message_id))
             return
         self.envelopes.append((session_id, envelope))
         if self.on_command is not None:
