@@ -1,13 +1,14 @@
 """Uploads that all nodes have: their bytes are in the database, in chunks, and go with their row.
 
 A node keeps a file on its disk only for its own sessions, whose agents read it there. What came before there were nodes
-has no chunks; it stays a file of the node that it came to.
+has no chunks; the node that it came to adds them at its next start.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -42,6 +43,12 @@ SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM chunk WHERE name = va
   AND NOT EXISTS (SELECT 1 FROM upload_use JOIN session USING (session_id)
                   WHERE name = value AND owner = ? AND session_id <> ?)
 """
+# What came here before there were nodes: the database has its row alone.
+_ONLY_HERE: Final = """
+SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM upload WHERE name = value AND doomed = 0)
+  AND NOT EXISTS (SELECT 1 FROM chunk WHERE name = value AND number = 0)
+"""
+_HOLD: Final = "SELECT size FROM upload WHERE name = ? AND doomed = 0 FOR UPDATE"
 _SESSION: Final = "SELECT 1 FROM session WHERE session_id = ?"
 _NAMES_OF: Final = "SELECT name FROM upload_use WHERE session_id = ?"
 
@@ -113,9 +120,12 @@ class NodeUploads(UploadTable):
         await self._remove_needless(names, session_id)
 
     async def sweep(self) -> None:
-        """Clean up after a crash, and after sessions that moved to other nodes."""
+        """Clean up after a crash, and after sessions that moved to other nodes; share what came before there were nodes."""
         await super().sweep()
-        await self._remove_needless(await trio.to_thread.run_sync(self._names), "")
+        names = await trio.to_thread.run_sync(self._names)
+        for (name,) in await self._readers.all(_ONLY_HERE, (orjson.dumps(names).decode(),)):
+            await trio.to_thread.run_sync(self._share, name)
+        await self._remove_needless(names, "")
 
     async def forget_gone(self, session_id: str) -> None:
         """Remove the blobs here of a session that another node removed: it was here before it moved. Nothing is removed
@@ -145,6 +155,20 @@ class NodeUploads(UploadTable):
 
     def _store(self, path: Path, upload: Upload) -> None:
         """Write the row and the chunks, all or nothing."""
+        with self._writing(path) as (file, writing):
+            add_upload(upload, writing)
+            _add_chunks(upload.name, file, writing)
+
+    def _share(self, name: str) -> None:
+        """Write the chunks of a file that has a row, all or nothing; nothing if it is gone, or not what the row says."""
+        with self._writing(self.folder / name) as (file, writing):
+            size = writing.execute(_HOLD, (name,)).get
+            if size == os.fstat(file.fileno()).st_size:
+                _add_chunks(name, file, writing)
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[tuple[IO[bytes], PostgresTransaction]]:
+        """Open a file, and a transaction on a connection of its own."""
         connection = connect(self.server, self.application)
         try:
             with (
@@ -153,13 +177,7 @@ class NodeUploads(UploadTable):
                 path.open("rb") as file,
                 connection.transaction(),
             ):
-                writing = PostgresTransaction(connection)
-                add_upload(upload, writing)
-                for number in count():
-                    chunk = file.read(CHUNK_BYTES)
-                    if not chunk and number:
-                        break
-                    writing.execute(_ADD_CHUNK, (upload.name, number, chunk))
+                yield file, PostgresTransaction(connection)
         finally:
             connection.close()
 
@@ -184,6 +202,14 @@ class NodeUploads(UploadTable):
             self.folder.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             return os.fdopen(os.open(part, flags, 0o600), "wb")
+
+
+def _add_chunks(name: str, file: IO[bytes], writing: Transaction) -> None:
+    for number in count():
+        chunk = file.read(CHUNK_BYTES)
+        if not chunk and number:
+            break
+        writing.execute(_ADD_CHUNK, (name, number, chunk))
 
 
 def _write(file: IO[bytes], part: Path, chunk: bytes) -> None:

@@ -15,7 +15,6 @@ from tests.e2e.shared_server import open_http
 from tests.e2e.test_files import begun_upload, bring
 from tests.postgres.nodes.pair import KEY, node_arguments, open_pair, short_folder
 from tests.postgres.nodes.test_opening import opened_as
-from tests.postgres.stores import opened_on
 from tests.storage.journal_contract import new_session
 from tests.storage.tables.test_uploads import keep, names, upload
 from tests.support.server import open_server
@@ -114,7 +113,7 @@ async def test_what_is_not_whole_is_refused_and_leaves_nothing(url: str) -> None
 
 
 async def test_files_from_before_there_were_nodes(url: str) -> None:
-    """They stay on the disk of the first node, which sends them to the others."""
+    """The first node shares them at its start; what it could not share it sends to the others."""
     with short_folder() as folder:
         place = folder / "a"
         place.mkdir()
@@ -133,7 +132,12 @@ async def test_files_from_before_there_were_nodes(url: str) -> None:
             open_server(other, arguments=node_arguments(url, "b"), environment=environment) as b,
             open_http(b) as at_b,
         ):
-            assert on_disk(a.data) == [DATA]
+            assert on_disk(a.data) == [DATA], "a session here has it"
+            await a.kill9()
+            assert (await at_b.get(told["path"])).content == DATA
+            await a.restart()
+            with psycopg.connect(url) as connection:
+                connection.execute("DELETE FROM chunk")
             assert (await at_b.get(told["path"])).content == DATA
             signed = b.url + told["path"] + "?" + told["url"].partition("?")[2]
             async with httpx.AsyncClient() as stranger:
@@ -176,12 +180,9 @@ async def remove(node: NodeStore, session_id: str) -> None:
 
 
 async def test_a_start_keeps_what_is_needed_and_only_here(url: str, tmp_path: Path) -> None:
-    """Copies that no session of this node needs, and what a crash left, go. A file without chunks stays."""
-    old, used, unused = upload(1), upload(2, len(DATA)), upload(3, len(DATA))
+    """Copies that no session of this node needs, and what a crash left, go."""
+    used, unused = upload(2, len(DATA)), upload(3, len(DATA))
     folder = tmp_path / "a"
-    folder.mkdir()
-    async with opened_on(url, folder, node="home-a") as store:
-        await keep(store, old)
     async with opened_as(url, tmp_path, "a") as node:
         for one in (used, unused):
             await keep(node.store, one, DATA)
@@ -189,13 +190,32 @@ async def test_a_start_keeps_what_is_needed_and_only_here(url: str, tmp_path: Pa
         await node.store.catalog.create(new_session("trip"))
         await node.store.uploads.use("trip", [used.name])
     (folder / "uploads" / f"{used.name}.7.part").write_bytes(b"begun")
-    assert len(names(folder)) == 4
+    assert len(names(folder)) == 3
     async with opened_as(url, tmp_path, "a") as node:
-        assert names(folder) == sorted([old.name, used.name])
-        assert await node.store.uploads.find(old.name) == old
+        assert names(folder) == [used.name]
         path = await node.store.uploads.path_for(unused.name)
         assert path is not None
         assert path.read_bytes() == DATA
+
+
+async def test_files_from_before_there_were_nodes_are_shared(url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    whole, cut = upload(1, len(DATA)), upload(2, len(DATA))
+    async with opened_as(url, tmp_path, "a") as a, opened_as(url, tmp_path, "b") as b:
+        for one in (whole, cut):
+            await keep(a.store, one, DATA)
+            await a.store.uploads.path_for(one.name)
+        with psycopg.connect(url) as connection:
+            connection.execute("DELETE FROM chunk")
+        assert await b.store.uploads.find(whole.name) is None
+        (folder / "uploads" / cut.name).write_bytes(DATA[:-1])
+    async with opened_as(url, tmp_path, "a") as a, opened_as(url, tmp_path, "b") as b:
+        assert names(folder) == [cut.name], "nothing is known to be needed here, and what is not whole stays"
+        for node in (a, b):
+            path = await node.store.uploads.path_for(whole.name)
+            assert path is not None
+            assert path.read_bytes() == DATA
+        assert await b.store.uploads.find(cut.name) is None
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1])
