@@ -254,9 +254,8 @@ class _Acceptor:
             place = self.unfinished.enter(address_of(stream), partial(_send_away, stream, scope))
             try:
                 guest = await self._meet(stream, place, scope, full=full)
-                if (
-                    guest is not None and place.held
-                ):  # until it is answered, another connection may take its place
+                # Until it is answered, another connection may take its place.
+                if guest is not None and place.held:
                     await guest.serve()
                     await drain(stream)
                     return None

@@ -34,9 +34,8 @@ async def receive_ready(stream: trio.SocketStream) -> bytes:
     while True:
         await trio.lowlevel.wait_readable(stream.socket)
         try:
-            return os.read(
-                stream.socket.fileno(), RECEIVE_BYTES
-            )  # the descriptor of now: it may be closed meanwhile
+            # The descriptor of now: it may be closed meanwhile.
+            return os.read(stream.socket.fileno(), RECEIVE_BYTES)
         except BlockingIOError:
             continue
 

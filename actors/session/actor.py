@@ -99,9 +99,8 @@ class SessionActor:
 
     async def _load(self) -> None:
         deps = self.deps
-        if (
-            not self._is_owner
-        ):  # a reload keeps its grant: a stale owner must not take the session back by one
+        # A reload keeps its grant: a stale owner must not take the session back by one.
+        if not self._is_owner:
             self._grant = await deps.ownership.acquire(self.session_id)
             self._is_owner = True
         self._record, self._state = await load_state(deps.catalog, deps.journal, self.session_id)

@@ -194,9 +194,8 @@ class _Out:
                 attrs.evolve(item, event=attrs.evolve(item.event, message_count=self.state.message_count))
             )
         else:
-            entry = attrs.evolve(
-                entry, kind=row.kind, payload=row.payload
-            )  # also for kinds that this version does not know
+            # Also for kinds that this version does not know.
+            entry = attrs.evolve(entry, kind=row.kind, payload=row.payload)
         await self._put(entry)
 
     async def finish(self, state: SessionState) -> None:

@@ -189,9 +189,8 @@ class Pairings:
         """Return whether a code may still be used. An expired code stays expired."""
         now, pairing = trio.current_time(), entry.pairing
         was_set_back = now_ms < pairing.expires_at_ms - PAIRING_MS
-        if (
-            entry.ends_at == math.inf or not was_set_back
-        ):  # else its own time is known, and the clock is not to be used
+        # Once its own time is known, a clock that was set back does not count.
+        if entry.ends_at == math.inf or not was_set_back:
             entry.ends_at = min(entry.ends_at, now + pairing.left_s(now_ms))
         if now < entry.ends_at and self._devices.get(entry.pairing.made_by) is not None:
             return True

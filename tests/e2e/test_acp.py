@@ -153,9 +153,8 @@ async def test_a_conversation_of_its_own_terminal_is_continued(place: Path) -> N
             assert device.text(sid, end["turn_id"]) == "you said three (3)"
         found = (await http.get("/api/desk/sessions")).json()["sessions"]
         assert {one["native_id"]: one["session_id"] for one in found} == {"s1": sid, "s2": None}
-        (place / "workspace" / "opencode.json").write_text(
-            "{}"
-        )  # it would load this, and nobody has trusted it
+        # It would load this, and nobody has trusted it.
+        (place / "workspace" / "opencode.json").write_text("{}")
         sid = (await http.post("/api/desk/sessions/mine/s2/open")).json()["session_id"]
         assert (await http.get(f"/api/sessions/{sid}/messages")).json()["messages"] == []
 

@@ -92,9 +92,8 @@ async def test_a_fork_is_one_however_often_it_is_asked_for(shared: Shared, sid: 
         async def make() -> None:
             answers.append((await http.post(call, json=body)).status_code)
 
-        async with (
-            trio.open_nursery() as nursery
-        ):  # a device that lost an answer asks while the first is written
+        # A device that lost an answer asks while the first is written.
+        async with trio.open_nursery() as nursery:
             for _ in range(6):
                 nursery.start_soon(make)
         assert answers == [201] * 6

@@ -49,9 +49,8 @@ async def test_no_read_and_no_write_waits_without_end(url: str, tmp_path: Path) 
                     for _ in range(6):  # more than there are connections
                         nursery.start_soon(fail, lambda: store.journal.read("trip", 0, 9))
                     nursery.start_soon(fail, lambda: store.journal.append(grant, 0, [entry()], durable=True))
-                    with trio.move_on_after(
-                        0.1
-                    ):  # who gives up waits for the thread, and not for the database
+                    # Who gives up waits for the thread, and not for the database.
+                    with trio.move_on_after(0.1):
                         await store.catalog.page(9)
         assert "it does not answer" in {str(one).partition(": ")[2] for one in failures}
         assert sum(isinstance(one, OutcomeUnknown) for one in failures) == 1

@@ -100,9 +100,8 @@ def _load(config: TransportConfig, deps: Deps, port: Port, sign_ins: SignIns) ->
         server = TCPServer(app, settings, context, {}, http)  # type: ignore[arg-type]
         await server.run()
 
-    if (
-        gc.get_freeze_count()
-    ):  # the server leaves what stays out of Python's search for cycles; this stays too
+    # The server leaves what stays out of Python's search for cycles; this stays too.
+    if gc.get_freeze_count():
         gc.collect()
         gc.freeze()
     return _Loaded(answer, context.terminated.set)

@@ -134,9 +134,8 @@ class AcpSession:
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
-                    await self._tell_news(
-                        sink.emit, turn_id
-                    )  # also of the moment since the turn was prepared
+                    # Also of the moment since the turn was prepared.
+                    await self._tell_news(sink.emit, turn_id)
                     nursery.start_soon(turn.output.run)
                     nursery.start_soon(self._begin, turn, blocks)
                     end = await self._follow(turn, batches, nursery)
@@ -208,9 +207,8 @@ class AcpSession:
 
     async def _begin(self, turn: _Turn, blocks: list[dict[str, Any]]) -> None:
         params = {"sessionId": self.session_id, "prompt": blocks}
-        with suppress(
-            ProgramExited, BadOutput
-        ):  # `_follow` finds the same, after it has read everything that came before
+        # `_follow` finds the same, after it has read everything that came before.
+        with suppress(ProgramExited, BadOutput):
             turn.prompt_id = self.program.next_id
             await self.program.post("session/prompt", params)
             await self._consume(turn)

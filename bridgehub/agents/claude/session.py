@@ -373,9 +373,8 @@ class ClaudeSession:
         try:
             return await anext(self._messages)
         except trio.Cancelled:
-            self._messages = (
-                self._client.receive_messages()
-            )  # an iterator that was cancelled yields nothing more
+            # An iterator that was cancelled yields nothing more.
+            self._messages = self._client.receive_messages()
             raise
         except StopAsyncIteration:
             self._unfinished = False  # the program has ended: there is nothing to interrupt

@@ -68,9 +68,8 @@ class ClaudeSwitches:
             if setup.effort != self.effort:
                 refused += await self._set("effort", setup.effort, self.effort)
             named = None if setup.model is None else self.offer.model_of(setup.model)
-            if (
-                named not in (setup.model, "default") and not refused
-            ):  # a terminal's own record has the long name
+            # A terminal's own record has the long name.
+            if named not in (setup.model, "default") and not refused:
                 self.model = named
                 refused.append(SettingsTold(None, {"model": named}))
         return refused

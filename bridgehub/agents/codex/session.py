@@ -138,9 +138,8 @@ class CodexSession:
         try:
             async with trio.open_nursery() as nursery:
                 with self.program.listen() as batches:
-                    kept = (
-                        self.between.elsewhere.take()
-                    )  # no message comes between the two: nothing waits here
+                    # No message comes between the two: nothing waits here.
+                    kept = self.between.elsewhere.take()
                     if inputs is not None:
                         nursery.start_soon(self._begin, turn, inputs, changes)
                     end = await self._follow(turn, kept, batches, nursery)

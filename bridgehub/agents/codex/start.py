@@ -202,9 +202,8 @@ async def join_daemon(spec: HubSpec, thread: Thread) -> Program | None:
     """
     if thread.thread_id is None or thread.fork_after is not None:
         return None
-    with trio.move_on_after(
-        JOIN_DAEMON_S
-    ):  # it may be stopped, and then accepts a connection and says nothing
+    # It may be stopped, and then accepts a connection and says nothing.
+    with trio.move_on_after(JOIN_DAEMON_S):
         return await _join_daemon(spec, thread.thread_id)
     return None
 

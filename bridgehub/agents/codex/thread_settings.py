@@ -169,9 +169,8 @@ class ThreadSettings:
         changes: dict[str, str | None] = {}
         if model != self.model:
             changes["model"] = model
-        if is_plan == self.is_plan and (
-            changes or effort != self.effort
-        ):  # plan mode has an effort of its own
+        # Plan mode has an effort of its own.
+        if is_plan == self.is_plan and (changes or effort != self.effort):
             chosen = None if effort == self.efforts.get(model) else effort
             if changes or chosen != (self.effort if self.effort != self.efforts.get(model) else None):
                 changes["effort"] = chosen

@@ -231,9 +231,8 @@ def test_look_gives_what_others_added_once_and_not_our_own(tmp_path: Path) -> No
     ours.says("Hello phone.")
     desk = Transcript(count=30, leaf=ours.leaf)
     desk.user("from the desk")
-    path.write_bytes(
-        path.read_bytes() + ours.data() + desk.data() + b'{"type":"assis'
-    )  # a row that is being written
+    # A row that is being written.
+    path.write_bytes(path.read_bytes() + ours.data() + desk.data() + b'{"type":"assis')
     third = look_at_claude(files, tmp_path, [ONE], first.mark, is_open=False)
     assert texts(list(third.events)) == ["from the desk"]
     assert isinstance(third.events[-1], Ended)  # no program has it open, and none will continue that turn

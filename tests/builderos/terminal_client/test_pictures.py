@@ -89,9 +89,8 @@ def test_picture(tmp_path: Path, name: str, scene: Callable[[Stage], Awaitable[N
         made.append(stage.app.export_screenshot(title="builderos attach trip"))
 
     on_stage(tmp_path, act, size=(90, 32))
-    picture = re.sub(
-        r"@font-face \{.*?\}", "", made[0], flags=re.DOTALL
-    )  # it would fetch fonts from elsewhere
+    # It would fetch fonts from elsewhere.
+    picture = re.sub(r"@font-face \{.*?\}", "", made[0], flags=re.DOTALL)
     path = PICTURES / f"{name}.svg"
     if os.environ.get("PICTURES"):
         path.write_text(picture)
