@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -158,14 +159,24 @@ class WebSocketUpgrade:
         place = None if full else self.waiting_app.enter_if_free(upgrade.address, per_site=limit)
         if place is None:
             return Refusal(503, "overloaded", "Too many connections wait for their sign-in; try again later.")
-        make = partial(self._make_app, ports)
-        return partial(self._serve, frames, upgrade, place, make)
+        return partial(self._serve_app, frames, upgrade, place, ports)
 
     async def run(self) -> None:
         """Run the tasks that serve all WebSockets, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.heartbeat.run)
             nursery.start_soon(self.renderings.run)
+
+    async def _serve_app(
+        self, stream: FrameStream, upgrade: Upgrade, place: GuestPlace, ports: AppPorts
+    ) -> None:
+        """Serve the iOS app. What speaks its protocol is loaded with the first one, on a thread: it takes 35 ms."""
+        try:
+            if self._app is None:
+                await trio.to_thread.run_sync(import_module, "transport.ios.connection")
+            await self._serve(stream, upgrade, place, partial(self._make_app, ports))
+        finally:
+            place.leave()
 
     async def _serve(
         self, stream: FrameStream, upgrade: Upgrade, place: GuestPlace | None, make: _MakeConnection

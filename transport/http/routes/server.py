@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Final
 
 import attrs
@@ -121,7 +122,7 @@ class SystemRoutes:
 
 async def description(version: str, _: Request, __: Device) -> Response:
     """Return the OpenAPI description."""
-    from transport.http.openapi.document import describe  # few ask for it
+    await trio.to_thread.run_sync(import_module, "transport.http.openapi.document")  # few ask for it
+    from transport.http.openapi.document import describe
 
-    await trio.lowlevel.checkpoint()
     return JsonAnswer(describe(version))
