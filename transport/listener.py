@@ -250,6 +250,7 @@ class _Acceptor:
 
         A separate function, so that an idle connection keeps neither the place nor its scope.
         """
+        guest = None
         with trio.CancelScope() as scope:
             place = self.unfinished.enter(address_of(stream), partial(_send_away, stream, scope))
             try:

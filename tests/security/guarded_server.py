@@ -46,9 +46,9 @@ STRANGERS: Final = {
 BLOB: Final = b"a tool's long output " * 100
 """Lies in session `seen`, under its SHA-256."""
 
-PASSING_TABLES: Final = frozenset({"agent_offer", "audit", "summary", "app_exchange"})
-"""What changes beside a refusal: that it took place is on record; of what was before, summaries, what an agent offers
-and how much the iOS app has seen come late."""
+PASSING_TABLES: Final = frozenset({"agent_offer", "alert", "app_exchange", "audit", "consumer", "summary"})
+"""What changes beside a refusal: that it took place is on record; of what was before, summaries, what an agent offers,
+how much the iOS app has seen and alerts come late. Alerts are made of the journal and the read marks alone."""
 
 CONFIG: Final = """
 trusted_proxies = ["127.0.0.0/8"]

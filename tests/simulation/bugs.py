@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+import trio
+
 import actors.session.loading
 import actors.session.steps.decision_steps
 import actors.session.steps.later_steps
@@ -206,13 +208,15 @@ def _kept_is_sent() -> Replaced:
 
 def _clock_seldom_seen() -> Replaced:
     """The clock is looked at now and then, not when a message's time comes."""
-    whole = Timers.queue_due_s
+    whole = Timers.next_at
 
-    def queue_due_s(self: Timers) -> float:
-        left_s = whole(self)
-        return left_s + 3.0 if 0 < left_s < math.inf else left_s
+    def next_at(self: Timers) -> float:
+        left_s = self.queue_due_s()
+        return (
+            min(trio.current_time() + left_s + 3.0, self.own_at()) if 0 < left_s < math.inf else whole(self)
+        )
 
-    return Timers, "queue_due_s", queue_due_s
+    return Timers, "next_at", next_at
 
 
 def _mode_of_an_answer_lost() -> Replaced:
