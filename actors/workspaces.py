@@ -1,4 +1,4 @@
-"""Undoing in the real workspace (`actors.ports.Undoes`): what blocks runs on a thread."""
+"""Undoing in the real workspace (`actors.ports.Undoes`): what blocks runs on a thread, which also loads what it needs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from actors.ports import Carried, UndoFailed, UndoPlan
 from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.paths import refusal_of_workspace
 from bridgehub.workspace.store import CheckpointStore, NoCheckpoint, StoreBusy
-from bridgehub.workspace.take import TooMuch
-from bridgehub.workspace.undo import NothingToUndo, carry_out, plan_undo
 
 __all__ = ["WorkspaceUndo"]
 
@@ -59,6 +57,9 @@ class WorkspaceUndo:
         return self._plan(session_id, workspace, undo_id, now, of_undo)
 
     def _plan(self, session_id: str, workspace: str, undo_id: str, before: str, after: str) -> UndoPlan:
+        from bridgehub.workspace.take import TooMuch
+        from bridgehub.workspace.undo import NothingToUndo, plan_undo
+
         try:
             plan = plan_undo(self._store(workspace), session_id, undo_id, before, after)
         except NothingToUndo as exc:
@@ -73,6 +74,8 @@ class WorkspaceUndo:
         return UndoPlan(plan.checkpoint_id)
 
     def _carry_out(self, session_id: str, workspace: str, undo_id: str) -> Carried:
+        from bridgehub.workspace.undo import carry_out
+
         try:
             done = carry_out(self._store(workspace), session_id, undo_id)
         except (NoCheckpoint, GitFailed, GitMissing, OSError) as exc:

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -114,8 +113,14 @@ def examine_codex_sandbox(subject: str, environment: Mapping[str, str], home: Pa
 def _model_provider(path: Path) -> str:
     """Return the model provider that the user's own Codex config chooses; empty without one."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
+        return ""
+    import tomllib  # most have no such file
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
         return ""
     name, providers = table.get("model_provider"), table.get("model_providers")
     provider = providers.get(name) if isinstance(name, str) and isinstance(providers, dict) else None

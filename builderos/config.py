@@ -6,7 +6,6 @@ A wrong value or an unknown key is a `ConfigError` that names the key; nothing i
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -248,6 +247,8 @@ def load_config(path: Path | None) -> Config:
 
 def parse_config(text: str) -> Config:
     """Read a config from its text. Raises ConfigError."""
+    import tomllib  # a server without a config has no use for it
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

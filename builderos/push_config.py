@@ -8,9 +8,8 @@ import time as clock
 from collections.abc import Callable
 from datetime import time
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 import attrs
 
@@ -25,6 +24,9 @@ from transport.push.settings import (
     QuietHours,
     When,
 )
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 __all__ = ["own_zone", "parse_push", "quiet_hours"]
 
@@ -53,7 +55,7 @@ def quiet_hours(text: str) -> QuietHours | None:
     zone = None
     if found[5] is not None:
         try:
-            zone = ZoneInfo(found[5])
+            zone = _zone(found[5])
         except (OSError, ValueError, KeyError) as error:  # no such zone, or no list of them on this machine
             raise ValueError(f"{found[5]} is not a known time zone") from error
     shown = text if zone else f"{text} {own_zone()}"
@@ -65,9 +67,16 @@ def own_zone(local: Path = Path("/etc/localtime")) -> str:
     named = os.environ.get("TZ", "").removeprefix(":") or os.path.realpath(local)
     name = named.rpartition("/zoneinfo/")[2]
     try:
-        return ZoneInfo(name).key
+        return _zone(name).key
     except (OSError, ValueError, KeyError):
         return "/".join(dict.fromkeys(clock.tzname))
+
+
+def _zone(name: str) -> ZoneInfo:
+    """Return a time zone. Raises OSError, ValueError or KeyError: this machine does not know it."""
+    from zoneinfo import ZoneInfo  # few have quiet hours
+
+    return ZoneInfo(name)
 
 
 def _quiet(_: object, attribute: attrs.Attribute[Any], value: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import Final
 
 import attrs
@@ -122,6 +121,8 @@ def error_body(code: str, message: str, by_device: str | None = None) -> bytes:
 
 def refusal_bytes(refusal: Refusal) -> bytes:
     """Return the whole answer, head and body; the connection ends after it."""
+    from http import HTTPStatus  # 60 objects, for refusals alone
+
     body = error_body(refusal.code, refusal.message)
     more = "" if refusal.header is None else f"{refusal.header}\r\n"
     head = (

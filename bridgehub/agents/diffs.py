@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
@@ -58,7 +57,9 @@ def entry_of_texts(path: str, old: str | None, new: str | None) -> dict[str, Any
     before, after = _lines(old), _lines(new)
     if len(before) + len(after) > MAX_LINES:
         return _entry(path, _status(old, new), None, len(after), len(before))
-    groups = difflib.SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(3)
+    from difflib import SequenceMatcher  # the server reads entries and makes none
+
+    groups = SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(3)
     hunks: list[str] = []
     for group in groups:
         first, last = group[0], group[-1]

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from builderos.options import UsageError, as_path, between, checked_url
-from builderos.server.process.light_classes import make_classes_light
+from builderos.server.process.light_libraries import load_websockets, make_classes_light
 
 __all__ = ["add_serve"]
 
@@ -64,6 +64,7 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     make_classes_light()
+    load_websockets()
     thresholds = gc.get_threshold()
     gc.set_threshold(*LOADING)
     from builderos.server.parts import ServeOptions

@@ -53,11 +53,16 @@ UNUSED = (
     "bridgehub.agents.acp.",
     "bridgehub.agents.json_rpc.program",
     "bridgehub.desk.acp",
+    "bridgehub.workspace.undo",
     "builderos.export",
+    "difflib",
+    "email",
     "hypercorn",
+    "importlib.metadata",
     "python_multipart",
     "segno",
     "starlette",
+    "tomllib",
     "transport.http.app",
     "transport.http.openapi",
     "transport.http.routes",
@@ -65,6 +70,7 @@ UNUSED = (
     "transport.push.engine",
     "transport.push.senders.services",
     "transport.push.senders.web_push",
+    "zoneinfo",
 )
 
 

@@ -13,18 +13,18 @@ import attr._make
 import attrs
 import pytest
 
-from builderos.server.process.light_classes import SourcesOfFiles, make_classes_light
+from builderos.server.process.light_libraries import SourcesOfFiles, make_classes_light
 
 _COUNT = """
 import linecache
 import attrs
-from builderos.server.process.light_classes import make_classes_light
+from builderos.server.process.light_libraries import make_classes_light
 make_classes_light()
 before = set(linecache.cache)
 import builderos.server.run
 from builderos.config import Config
 print(sum(name.startswith("<") for name in set(linecache.cache) - before))
-print(Config.__repr__.__code__.co_filename.endswith("light_classes.py"), type(attrs.fields(Config)).__name__)
+print(Config.__repr__.__code__.co_filename.endswith("light_libraries.py"), type(attrs.fields(Config)).__name__)
 """
 
 

@@ -1,20 +1,36 @@
-"""Makes lighter what attrs makes for each class. A server has over 500 of them; they are a fifth of its memory.
+"""Makes lighter what attrs makes for each class, and what trio-websocket loads. Both are a fifth of a server's memory.
 
-Methods keep their meaning. attrs itself has no options for this, so its inner names are used;
-`tests/builderos/server/process/test_light_classes.py` fails if a new version looks otherwise.
+A server has over 500 classes. Methods keep their meaning. attrs itself has no options for this, so its inner names are
+used; `tests/builderos/server/process/test_light_libraries.py` fails if a new version looks otherwise.
 """
 
 from __future__ import annotations
 
 import linecache
+import sys
 import threading
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 import attr._make
 import attrs
+import trio
 
-__all__ = ["SourcesOfFiles", "make_classes_light"]
+__all__ = ["SourcesOfFiles", "load_websockets", "make_classes_light"]
+
+
+def load_websockets() -> None:
+    """Load trio-websocket, and not `importlib.metadata`: 30 modules, of which it asks the version of trio alone."""
+    name = "importlib.metadata"
+    if name not in sys.modules:
+        metadata = ModuleType(name)
+        metadata.version = {"trio": trio.__version__}.__getitem__  # type: ignore[attr-defined]
+        sys.modules[name] = metadata
+        try:
+            import trio_websocket  # noqa: F401
+        finally:
+            del sys.modules[name]
 
 
 def make_classes_light() -> None:
