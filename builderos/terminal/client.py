@@ -287,7 +287,7 @@ class Client:
         messages = [one for one in page.get("messages") or () if isinstance(one, dict)]
         if conversation is self.conversation and conversation.timeline.first_seq == first:
             conversation.older(messages, more=page.get("next_before") is not None)
-            self.view.changed()
+            self.view.changed(at_once=True)  # the person may be at the top already
 
     async def load_sessions(self) -> None:
         """Fetch the list."""

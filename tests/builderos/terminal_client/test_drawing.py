@@ -15,6 +15,7 @@ from textual.strip import Strip
 
 from builderos.terminal import app
 from builderos.terminal.app import DRAW_S, LONGEST_S, TerminalApp, pause_s
+from builderos.terminal.client import Client
 from builderos.terminal.draw.flow import LONG, Flow
 from builderos.terminal.driver import Terminal
 from builderos.terminal.screens.session import SessionScreen
@@ -81,6 +82,31 @@ def test_a_drawing_that_takes_long_is_made_less_often(
     on_stage(tmp_path, act)
     assert took
     assert min(took) > 0, "it is measured"
+
+
+def test_older_history_is_drawn_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a person who scrolls fast is at the top of what is known, and the next key does nothing."""
+
+    async def act(stage: Stage) -> None:
+        stage.turn("question", "answer ", end="")
+        await stage.settle()
+        monkeypatch.setattr(app, "pause_s", lambda _: 3600.0)
+        drawings = counted(monkeypatch, SessionScreen, "changed")
+        stage.event("message", content="newest", block="b1", offset=7, turn_id="t1")
+
+        async def page(_: Client, path: str) -> dict[str, Any]:
+            assert path.startswith("messages?before_seq=5&")
+            return {"messages": [], "next_before": None}
+
+        monkeypatch.setattr(Client, "of_session", page)
+        client = stage.app.client
+        assert client.conversation is not None
+        client.conversation.timeline.first_seq = 5
+        await client.load_older()
+        await stage.pilot.pause()
+        assert len(drawings) == 1
+
+    on_stage(tmp_path, act)
 
 
 def test_a_line_that_was_drawn_is_not_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
