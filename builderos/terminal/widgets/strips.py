@@ -19,8 +19,8 @@ from builderos.terminal.draw.lines import Segments
 __all__ = ["LineStrips", "Rail"]
 
 KEPT: Final = 200
-"""Strips that are kept: two pictures of a large screen. Most of a picture stood in the one before, if only at another place. With
-more of them, each search for garbage takes longer than a key may."""
+"""Strips that are kept: two pictures of a large screen. Most of a picture stood in the one before, maybe elsewhere.
+With more, each search for garbage takes longer than a key may."""
 
 _SIDE: Final = Segment(" ")
 
