@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import import_module
@@ -172,7 +173,7 @@ class WebSocketUpgrade:
     ) -> None:
         """Serve the iOS app. What speaks its protocol is loaded with the first one, on a thread: it takes 35 ms."""
         try:
-            if self._app is None:
+            if "transport.ios.connection" not in sys.modules:
                 await trio.to_thread.run_sync(import_module, "transport.ios.connection")
             await self._serve(stream, upgrade, place, partial(self._make_app, ports))
         finally:

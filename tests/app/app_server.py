@@ -11,6 +11,7 @@ import attrs
 import trio
 from trio.testing import memory_stream_pair
 
+import transport.ios.connection  # noqa: F401 -- the server loads it on a thread, and a virtual clock would jump meanwhile
 from actors.commands import Decide, Envelope
 from actors.commands import Send as SendCommand
 from actors.events.conversation import Complete, Delivery, Message, TurnStarted, UserMessage

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Protocol
@@ -99,7 +100,8 @@ class Notifier:
     async def server_key(self) -> str | None:
         """Return the public key that browsers subscribe with; None without the extra `push`."""
         if self._public is None and has_packages():
-            await trio.to_thread.run_sync(import_module, "transport.push.senders.web_push")  # takes 50 ms
+            if "transport.push.senders.web_push" not in sys.modules:
+                await trio.to_thread.run_sync(import_module, "transport.push.senders.web_push")  # takes 50 ms
             from transport.push.senders.web_push import key_of, public_key, unpadded
 
             self._public = unpadded(public_key(key_of(await self.secret())))
@@ -202,7 +204,8 @@ async def run_notifier(notifier: Notifier, deps: Deps) -> None:
     async def serve() -> None:
         while True:
             sends = await notifier.wait_needed()
-            await trio.to_thread.run_sync(import_module, "transport.push.engine")
+            if "transport.push.engine" not in sys.modules:
+                await trio.to_thread.run_sync(import_module, "transport.push.engine")
             from transport.push.engine import run_engine
 
             await run_engine(notifier, deps, sends=sends)

@@ -12,6 +12,7 @@ import attrs
 import trio
 import trio.testing
 
+import transport.push.engine  # noqa: F401 -- loaded on a thread, and a virtual clock would jump meanwhile
 from actors.events.conversation import Notice
 from builderos.ids import new_id, new_key, wall_clock_ms
 from storage.errors import StorageUnavailable
