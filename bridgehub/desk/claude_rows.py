@@ -224,8 +224,9 @@ def read_branch(
                     break
         else:
             if seeks_model and row.get("type") == "assistant":
-                branch.model = "" if row.get("entrypoint") in OUR_WAYS else model_of(row)
-                seeks_model = not branch.model and row.get("entrypoint") not in OUR_WAYS
+                is_ours = row.get("entrypoint") in OUR_WAYS
+                branch.model = "" if is_ours else model_of(row)
+                seeks_model = not (is_ours or branch.model)
             branch.rows += reversed(held.beside(row))
             if said is not None:
                 branch.rows.append(said)

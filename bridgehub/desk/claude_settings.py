@@ -64,7 +64,10 @@ class Chosen:
             self.waiting |= {
                 name for words, name in _CONFIRMED.items() if message["content"].startswith(words)
             }
-            self.last = attrs.evolve(self.last, thinks_more=False)
+            if row.get("isMeta") is not True and not message["content"].startswith(
+                "<"
+            ):  # a person's own words
+                self.last = attrs.evolve(self.last, thinks_more=False)
         elif model := model_of(row):
             self._take_answer(model, _word(row.get("effort")))
 
@@ -75,15 +78,15 @@ class Chosen:
         self.last = attrs.evolve(self.last, mode=mode)
 
     def _take_answer(self, model: str, effort: str) -> None:
-        last = self.last
+        last, told = self.last, {"model": model, "effort": effort}
         changed = set(self.waiting)
         if last.model and model != last.model:
             changed.add("model")
         if last.effort and effort != last.effort and not last.thinks_more:
             changed.add("effort")
-        told = {"model": model, "effort": effort}
-        self.settings |= {name: told[name] for name in changed if told[name]}
-        self.waiting = set()
+        taken = changed - {"effort"} if last.thinks_more else changed
+        self.settings |= {name: told[name] for name in taken if told[name]}
+        self.waiting = changed & {"effort"} if last.thinks_more else set()
         self.last = attrs.evolve(last, model=model, effort=last.effort if last.thinks_more else effort)
 
 

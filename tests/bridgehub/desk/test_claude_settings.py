@@ -92,10 +92,23 @@ def test_more_thought_for_one_turn_is_not_chosen(made: Transcript, look: Look) -
     made.add("attachment", attachment={"type": "ultrathink_effort"})
     assert look() == {}
     made.says("Yes.", requestedModel="one", effort="xhigh")
+    made.user("<task-notification>done</task-notification>")
+    made.user("<system-reminder>It is late.</system-reminder>", isMeta=True)
     made.says("Indeed.", requestedModel="one", effort="xhigh")
     assert look() == {}
     made.user("go on")
     made.says("Yes.", requestedModel="one", effort="medium")
+    assert look() == {}
+    made.user("go on")
+    made.says("Yes.", requestedModel="one", effort="low")
+    assert look() == {"effort": "low"}
+
+
+def test_an_effort_that_was_set_waits_for_an_answer_that_has_it(made: Transcript, look: Look) -> None:
+    made.user("<local-command-stdout>Set effort level to low</local-command-stdout>")
+    made.user("ultrathink about it")
+    made.add("attachment", attachment={"type": "ultrathink_effort"})
+    made.says("Yes.", requestedModel="one", effort="xhigh")
     assert look() == {}
     made.user("go on")
     made.says("Yes.", requestedModel="one", effort="low")
