@@ -252,8 +252,7 @@ class DeviceConversation:
         urls = [ref.url for ref in frame.attachments]
         files = await attachments_of(self.deps.uploads, frame.session_id, urls)
         if files is None:
-            where = "" if self.deps.nodes is None else " on the session's machine"
-            return Send(frame.message_id, "", flaw=("bad_attachment", f"There is no such upload{where}."))
+            return Send(frame.message_id, "", flaw=("bad_attachment", "There is no such upload."))
         return to_command(frame, files)
 
     def _on_reply(self, session_id: str, reply: Reply) -> None:

@@ -6,6 +6,7 @@ has no chunks; the node that it came to adds them at its next start.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ import attrs
 import orjson
 import trio
 
+from storage.errors import StorageUnavailable
 from storage.postgres.connection import PostgresServer, connect, mapped_errors
 from storage.postgres.transaction import PostgresTransaction
 from storage.sqlite.connection import named_os_errors
@@ -51,6 +53,9 @@ SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM upload WHERE name = v
 _HOLD: Final = "SELECT size FROM upload WHERE name = ? AND doomed = 0 FOR UPDATE"
 _SESSION: Final = "SELECT 1 FROM session WHERE session_id = ?"
 _NAMES_OF: Final = "SELECT name FROM upload_use WHERE session_id = ?"
+
+
+_log = logging.getLogger("builderos.storage")
 
 
 @attrs.define(eq=False)
@@ -124,7 +129,10 @@ class NodeUploads(UploadTable):
         await super().sweep()
         names = await trio.to_thread.run_sync(self._names)
         for (name,) in await self._readers.all(_ONLY_HERE, (orjson.dumps(names).decode(),)):
-            await trio.to_thread.run_sync(self._share, name)
+            try:
+                await trio.to_thread.run_sync(self._share, name)
+            except StorageUnavailable as error:
+                _log.warning("the other nodes cannot have an upload yet: %s", error)
         await self._remove_needless(names, "")
 
     async def forget_gone(self, session_id: str) -> None:

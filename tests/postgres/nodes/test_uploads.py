@@ -200,17 +200,20 @@ async def test_a_start_keeps_what_is_needed_and_only_here(url: str, tmp_path: Pa
 
 async def test_files_from_before_there_were_nodes_are_shared(url: str, tmp_path: Path) -> None:
     folder = tmp_path / "a"
-    whole, cut = upload(1, len(DATA)), upload(2, len(DATA))
+    whole, cut, lost = (upload(number, len(DATA)) for number in (1, 2, 3))
     async with opened_as(url, tmp_path, "a") as a, opened_as(url, tmp_path, "b") as b:
-        for one in (whole, cut):
+        for one in (whole, cut, lost):
             await keep(a.store, one, DATA)
             await a.store.uploads.path_for(one.name)
         with psycopg.connect(url) as connection:
             connection.execute("DELETE FROM chunk")
         assert await b.store.uploads.find(whole.name) is None
         (folder / "uploads" / cut.name).write_bytes(DATA[:-1])
+        (folder / "uploads" / lost.name).unlink()
+        (folder / "uploads" / lost.name).mkdir()
     async with opened_as(url, tmp_path, "a") as a, opened_as(url, tmp_path, "b") as b:
-        assert names(folder) == [cut.name], "nothing is known to be needed here, and what is not whole stays"
+        # Nothing is needed here. What is not whole, or cannot be read, stays, and stops no start.
+        assert names(folder) == [cut.name, lost.name]
         for node in (a, b):
             path = await node.store.uploads.path_for(whole.name)
             assert path is not None
