@@ -209,7 +209,10 @@ class AlertConsumer:
             if not rows:
                 break
             places = {name: max(place, rows[-1].seq) for name, place in places.items()}
-        self._late[session_id] = places
+        if places:
+            self._late[session_id] = places
+        else:
+            self._late.pop(session_id, None)
 
     def _tell_settled(self, ended: Sequence[Alert]) -> None:
         for alert in ended:
