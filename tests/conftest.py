@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import secrets
-import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import chain, zip_longest
 from pathlib import Path
 from random import Random
@@ -72,24 +69,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = in_order(items)
     if seed := os.environ.get(SHUFFLE):
         items[:] = shuffled(items, seed)
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """In a run of all tests, load another part of their files first in each process.
-
-    pytest rewrites a file's assertions when it is loaded first, which takes longer than to load what was rewritten. In
-    the same order all processes would rewrite every file at the same moment.
-    """
-    worker = getattr(session.config, "workerinput", None)
-    if worker is None or session.config.args != session.config.getini("testpaths"):
-        return
-    number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
-    files = sorted(path for path in ROOT.rglob("test_*.py") if path.relative_to(ROOT).parts[0] != "postgres")
-    for path in files[number::count]:
-        # What fails here, by a warning too, is loaded again by collecting it, and reported.
-        with suppress(Exception), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            importlib.import_module(".".join(path.relative_to(ROOT.parent).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:

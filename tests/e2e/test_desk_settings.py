@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import trio
 
 from tests.e2e.agents import ASKING, START_S, Agents, begin, end_of, open_agents
@@ -22,7 +23,7 @@ from tests.e2e.shared_server import open_http
 from tests.standin.replies import Answer, Text
 from tests.standin.rig import eventually
 from tests.support.device import Device, Json
-from tests.support.tui import claude_home, open_tui
+from tests.support.tui import Tui, claude_home, open_tui
 
 SHIFT_TAB = "\x1b[Z"
 
@@ -96,6 +97,18 @@ async def mode_comes(phone: Device, mode: str | None, start: int) -> Json:
     )
 
 
+async def opened_here(tui: Tui, ready: str, http: httpx.AsyncClient, phone: Device) -> str:
+    """Say something in a terminal of Claude Code once it is ready; open that session on the phone and return its id."""
+    await tui.wait(ready)
+    await tui.say("hello from the desk")
+    await tui.wait("1 user messages; last: hello from the desk")
+    entry = await listed_at_desk(http)
+    made = await http.post(f"/api/desk/sessions/claude/{entry['native_id']}/open")
+    sid: str = made.json()["session_id"]
+    await phone.attach(sid)
+    return sid
+
+
 def ours(agents: Agents) -> list[str]:
     """Return the mode of each message that our own program wrote down, as Claude Code calls it."""
     (record,) = (agents.home / ".claude" / "projects").rglob("*.jsonl")
@@ -118,13 +131,7 @@ async def test_plan_mode_of_a_claude_terminal_counts_here(place: Path) -> None:
         await phone.say("watch_sessions")
         command = [CLAUDE, "--permission-mode", "default"]
         with open_tui(command, agents.workspace, claude_env(agents)) as tui:
-            await tui.wait(READY_ASKING)
-            await tui.say("hello from the desk")
-            await tui.wait("1 user messages; last: hello from the desk")
-            entry = await listed_at_desk(http)
-            made = await http.post(f"/api/desk/sessions/claude/{entry['native_id']}/open")
-            sid = made.json()["session_id"]
-            await phone.attach(sid)
+            sid = await opened_here(tui, READY_ASKING, http, phone)
             for keys, shown, mode in ((2, "plan mode on", "plan"), (3, "accept edits on", None)):
                 start, seen = len(phone.frames), tui.place
                 for _ in range(keys):
@@ -153,13 +160,7 @@ async def test_an_effort_chosen_during_an_answer_counts_here(place: Path) -> Non
     ):
         claude_home(agents.home, agents.workspace)
         with open_tui([CLAUDE], agents.workspace, claude_env(agents)) as tui:
-            await tui.wait(READY)
-            await tui.say("hello from the desk")
-            await tui.wait("1 user messages; last: hello from the desk")
-            entry = await listed_at_desk(http)
-            made = await http.post(f"/api/desk/sessions/claude/{entry['native_id']}/open")
-            sid = made.json()["session_id"]
-            await phone.attach(sid)
+            sid = await opened_here(tui, READY, http, phone)
             await said_at_desk(phone, sid, tui, "second at the desk")
             gate, start, seen = trio.Event(), len(phone.frames), tui.place
             agents.claude.script(Answer.of(Text.of("alpha", gate, "omega")))

@@ -6,6 +6,7 @@ import linecache
 import subprocess
 import sys
 import traceback
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from builderos.server.process.light_libraries import SourcesOfFiles, make_classe
 _COUNT = """
 import linecache
 import attrs
-from builderos.server.process.light_libraries import make_classes_light
+from builderos.server.process.light_libraries import load_websockets, make_classes_light
 make_classes_light()
+load_websockets()
 before = set(linecache.cache)
 import builderos.server.run
 from builderos.config import Config
 print(sum(name.startswith("<") for name in set(linecache.cache) - before))
 print(Config.__repr__.__code__.co_filename.endswith("light_libraries.py"), type(attrs.fields(Config)).__name__)
+print("importlib.metadata" in __import__("sys").modules, __import__("importlib.metadata").metadata.version("attrs"))
 """
 
 
@@ -69,7 +72,7 @@ def test_lines_of_files_are_kept(cache: SourcesOfFiles, tmp_path: Path) -> None:
 
 def test_the_server_s_modules_have_light_classes() -> None:
     found = subprocess.run([sys.executable, "-c", _COUNT], capture_output=True, text=True, check=True)
-    assert found.stdout == "0\nTrue _Fields\n"
+    assert found.stdout == f"0\nTrue _Fields\nFalse {version('attrs')}\n"
 
 
 def make_all() -> list[type[Any]]:
