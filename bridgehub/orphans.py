@@ -1,8 +1,11 @@
 """Adopts the orphans below a hub and reaps them (Linux), and nobody else's children.
 
 A dead child of the hub is either one that a driver waits for, which is reaped at once, or an adopted orphan,
-which is nobody's. So whatever is still unreaped after `GRACE_S` is an orphan. Reaping by `waitpid(-1)` would
+which is nobody's. So whatever stays unreaped for `GRACE_S` is an orphan. Reaping by `waitpid(-1)` would
 take the exit status from under the driver.
+
+Children die all the time: each checkpoint runs git. So one system call shows first whether any dead child is left, and
+only if one is left after a pause the processes of the machine are listed, on a thread: that takes milliseconds.
 """
 
 from __future__ import annotations
@@ -37,11 +40,25 @@ def adopt_orphans() -> None:
 async def reap_orphans(died: trio.lowlevel.ParkingLot, grace_s: float = GRACE_S) -> None:
     """Reap until cancelled; `died` is unparked when a child died (SIGCHLD)."""
     while True:
-        while candidates := zombie_children(os.getpid()):
+        while _has_dead_child():
             await trio.sleep(grace_s)
-            for pid in candidates & zombie_children(os.getpid()):
+            if not _has_dead_child():
+                break
+            candidates = await _zombies()
+            await trio.sleep(grace_s)
+            for pid in candidates & await _zombies():
                 _reap(pid)
         await died.park()
+
+
+def _has_dead_child() -> bool:
+    with suppress(ChildProcessError):
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
+
+
+async def _zombies() -> set[int]:
+    return await trio.to_thread.run_sync(zombie_children, os.getpid(), abandon_on_cancel=True)
 
 
 def _reap(pid: int) -> None:
@@ -50,7 +67,7 @@ def _reap(pid: int) -> None:
 
 
 def zombie_children(parent: int) -> set[int]:
-    """Return the pids of dead children of `parent` that nobody has reaped, from `/proc`."""
+    """Return the pids of dead children of `parent` that nobody has reaped, from `/proc`. It blocks."""
     found = set()
     for entry in os.listdir("/proc"):
         if not entry.isdigit():

@@ -12,7 +12,9 @@ from contextlib import contextmanager, suppress
 import psutil
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from bridgehub import orphans
 from bridgehub.orphans import reap_orphans, zombie_children
 from bridgehub.protocol import process_tree
 from bridgehub.protocol.process_tree import (
@@ -112,6 +114,35 @@ async def test_only_what_nobody_waits_for_is_reaped() -> None:
             await until(lambda: orphan.pid not in zombie_children(os.getpid()))
         nursery.cancel_scope.cancel()
     orphan.returncode = 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has child subreapers")
+async def test_a_reaped_child_costs_no_list_of_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    find_zombies = zombie_children
+
+    def look(parent: int) -> set[int]:
+        looks.append(parent)
+        return set()
+
+    monkeypatch.setattr(orphans, "zombie_children", look)
+    died = trio.lowlevel.ParkingLot()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reap_orphans, died, 0)
+        with trio.fail_after(20):
+            for _ in range(3):
+                await trio.run_process(["true"])
+                died.unpark_all()
+                await wait_all_tasks_blocked()
+            assert not looks
+            orphan = start_unwatched()
+            await until(lambda: orphan.pid in find_zombies(os.getpid()))
+            died.unpark_all()
+            await until(lambda: bool(looks))
+        nursery.cancel_scope.cancel()
+    assert orphan.wait() == 0
 
 
 def test_who_is_born_while_the_processes_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
