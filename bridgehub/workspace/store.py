@@ -52,6 +52,10 @@ _CONFIG = (
 )
 
 
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.05
+"""Between two looks at a lock that somebody else holds: at first, and at most."""
+
+
 class StoreBusy(Exception):
     """Another checkpoint or comparison of this workspace runs."""
 
@@ -225,11 +229,13 @@ class CheckpointStore:
             self.folder.with_name(f"{self.folder.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         try:
-            until = time.monotonic() + wait_s
+            start = time.monotonic()
             while not _try_lock(descriptor):
-                if time.monotonic() >= until:
+                waited = time.monotonic() - start
+                if waited >= wait_s:
                     raise StoreBusy(self.workspace)
-                time.sleep(0.01)
+                # Rarer and rarer: dozens of sessions may wait for one folder, and each look wakes a process.
+                time.sleep(min(_FIRST_LOOK_S + waited / 8, _LAST_LOOK_S))
             yield
         finally:
             os.close(descriptor)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bridgehub.workspace import glance
+from bridgehub.workspace import store as store_module
 from bridgehub.workspace.git import GitFailed
 from bridgehub.workspace.prune import forget_session
-from bridgehub.workspace.store import CheckpointStore, session_ref
+from bridgehub.workspace.store import CheckpointStore, StoreBusy, session_ref
 from bridgehub.workspace.take import Limits, take
 from tests.bridgehub.workspace.calls import counting
 
@@ -144,3 +146,23 @@ def test_a_tree_that_was_cleared_away_is_made_again(store: CheckpointStore) -> N
     assert store.git("ls-tree", "--name-only", first) == b"a.txt\n"
     forget_session(store.folder.parent, "s")
     assert save(store, "c3") == first
+
+
+def test_who_waits_for_the_folder_looks_ever_more_rarely(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, pauses = 0.0, []
+
+    def pause(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        pauses.append(seconds)
+
+    with store.locked(0):
+        monkeypatch.setattr(store_module, "time", SimpleNamespace(monotonic=lambda: now, sleep=pause))
+        with pytest.raises(StoreBusy), store.locked(2.0):
+            pass
+    assert pauses == sorted(pauses)
+    assert pauses[0] < 0.01
+    assert 2.0 <= sum(pauses) < 2.0 + pauses[-1]
+    assert len(pauses) < 70
