@@ -44,6 +44,13 @@ INSERT OR REPLACE INTO summary
    unfinished, hub_id, hub_seq, due_at_ms, snapshot, shown)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+# Nearly always a piece changes no more than these two. To name the others would rewrite two indexes, even with the
+# same values: a page more in each commit of a piece.
+_SUMMARY_POSITIONS = """
+UPDATE summary SET snapshot_seq = ?2, hub_seq = ?9
+WHERE session_id = ?1 AND title = ?3 AND state = ?4 AND message_count = ?5 AND pending_count = ?6
+  AND unfinished = ?7 AND hub_id IS ?8 AND due_at_ms IS ?10
+"""
 _SUMMARY_BUT_SNAPSHOT = """
 UPDATE summary SET snapshot_seq = ?2, title = ?3, state = ?4, message_count = ?5, pending_count = ?6,
   unfinished = ?7, hub_id = ?8, hub_seq = ?9, due_at_ms = ?10
@@ -154,6 +161,8 @@ def _note(job: Append, head: int, summary: Summary, connection: Transaction) -> 
     if summary.snapshot is not None:
         connection.execute(_SUMMARY, (session_id, head, *lists, *rest, summary.snapshot, summary.shown))
         return
-    connection.execute(_SUMMARY_BUT_SNAPSHOT, (session_id, head, *lists, *rest))
-    if connection.changes() != 1:
-        raise job.no_snapshot()
+    for update in (_SUMMARY_POSITIONS, _SUMMARY_BUT_SNAPSHOT):
+        connection.execute(update, (session_id, head, *lists, *rest))
+        if connection.changes() == 1:
+            return
+    raise job.no_snapshot()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -68,6 +70,32 @@ async def a_summary_without_a_snapshot_leaves_the_one_that_is_there(stores: Stor
     assert record.snapshot_seq == 2
     assert list(await stores.catalog.unfinished()) == []
     assert list(await stores.catalog.page(10)) == [record]
+
+
+@check
+async def each_field_of_a_summary_may_change_alone(stores: Stores) -> None:
+    grant = await started(stores)
+    given = summary()
+    await stores.journal.append(grant, 0, [entry()], summary=given, durable=True)
+    changes: dict[str, Any] = {
+        "hub_seq": given.hub_seq + 1,
+        "title": "another trip",
+        "state": "waiting",
+        "message_count": 40,
+        "pending_count": 7,
+        "unfinished": not given.unfinished,
+        "hub_id": "another hub",
+        "due_at_ms": 5_000,
+    }
+    assert {field.name for field in attrs.fields(Summary)} == {*changes, "snapshot", "shown"}
+    cleared: dict[str, Any] = {"hub_id": None, "due_at_ms": None}
+    for seq, (name, value) in enumerate([*changes.items(), *cleared.items()], 1):
+        given = attrs.evolve(given, **{name: value})
+        bare = attrs.evolve(given, snapshot=None, shown=None)
+        await stores.journal.append(grant, seq, [entry()], summary=bare, durable=False)
+        record = await stores.catalog.get("trip")
+        assert record is not None
+        assert (record.summary, record.snapshot_seq) == (given, seq + 1)
 
 
 @check

@@ -4,9 +4,11 @@ rests."""
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
+import attrs
 import pytest
 import trio
 
@@ -15,7 +17,7 @@ from storage.sqlite import checkpoint
 from storage.sqlite.checkpoint import CATCH_UP_PAGES, CHECKPOINT_PAGES
 from storage.sqlite.connection import open_reader, open_writer
 from storage.store import Store
-from tests.storage.journal_contract import new_session
+from tests.storage.journal_contract import new_session, summary
 from tests.storage.stores import opened
 
 
@@ -56,6 +58,20 @@ async def test_the_wal_stays_small_while_the_writer_never_rests(tmp_path: Path) 
         assert figures.passes > 3
         assert path.with_name("x.db-wal").stat().st_size < 6 * CATCH_UP_PAGES * 4096
     assert path.stat().st_size > 11 * CATCH_UP_PAGES * 4096
+
+
+async def test_a_piece_changes_four_pages(tmp_path: Path) -> None:
+    """Its row, the row's place in its session, how far the session is, and how far its hub is."""
+    async with opened(tmp_path / "x.db") as store:
+        await store.catalog.create(new_session("s"))
+        grant = await store.ownership.acquire("s")
+        kept = summary(unfinished=True)
+        pages = []
+        for seq in range(20):
+            told = attrs.evolve(kept, hub_seq=seq, snapshot=None if seq else b"{}")
+            await store.journal.append(grant, seq, [Entry("message", b"{}", 1)], summary=told, durable=False)
+            pages.append(store.statistics().checkpoints.wal_pages)
+        assert [after - before for before, after in pairwise(pages)][1:] == [4] * 18
 
 
 async def test_a_wal_that_a_reader_keeps_is_logged_once(
