@@ -22,7 +22,6 @@ class ActorConfig:
         storage_retry_s: while storage takes no writes, how often it is asked.
         restart_intensity, restart_period_s: more crashes than this in this time and a session is failed.
         revive_after_s: a failed session can be started again after this long.
-        forced_gather_ms: how long hubs let pieces gather, however busy the machine is; None: by its lateness. For tests.
     """
 
     hub_idle_s: float = 600.0
@@ -35,4 +34,3 @@ class ActorConfig:
     restart_intensity: int = 3
     restart_period_s: float = 60.0
     revive_after_s: float = 60.0
-    forced_gather_ms: int | None = None

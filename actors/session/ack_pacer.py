@@ -5,7 +5,8 @@ each: after `ACK_S`, `ACK_EVENTS` or `ACK_LENGTH`, whatever comes first. That is
 without an answer. Anything but a piece is acknowledged at once.
 
 An acknowledgement also says how long the hub should let pieces gather. A moment that was waited for and came late shows
-that the machine has more to do than it can: then larger pieces cost it less.
+that the machine has more to do than it can: then larger pieces cost it less. All sessions of a server share what theirs
+have shown, so that each learns it with its next acknowledgement.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import attrs
 from bridgehub.protocol.events import TextPiece
 from bridgehub.protocol.messages import Ack, Reported
 
-__all__ = ["ACK_EVENTS", "ACK_LENGTH", "ACK_S", "GATHER_MOST_S", "LATE_S", "AckPacer"]
+__all__ = ["ACK_EVENTS", "ACK_LENGTH", "ACK_S", "GATHER_MOST_S", "LATE_S", "AckPacer", "Lateness"]
 
-ACK_S = 0.25
-ACK_EVENTS = 32
+ACK_S = 1.0
+ACK_EVENTS = 128
 ACK_LENGTH = 64 * 1024
 """Code points of text."""
 
@@ -36,17 +37,39 @@ _WEIGHT = 0.5
 
 
 @attrs.define(eq=False)
-class AckPacer:
-    """The acknowledgements of one link.
+class Lateness:
+    """How late the moments come that sessions wait for.
 
     Attributes:
-        due_at: when the next one is due; infinity if there is none.
         forced_gather_ms: what hubs are asked for however busy the machine is; None: by its lateness. For tests.
     """
 
     forced_gather_ms: int | None = None
-    due_at: float = math.inf
     _late_s: float = 0.0
+
+    def note(self, late_s: float) -> None:
+        """Take in by how much a moment came late."""
+        self._late_s += _WEIGHT * (late_s - self._late_s)
+
+    @property
+    def gather_ms(self) -> int:
+        """How long hubs should let pieces gather."""
+        if self.forced_gather_ms is not None:
+            return self.forced_gather_ms
+        return round(1000 * min(2 * self._late_s, GATHER_MOST_S)) if self._late_s >= LATE_S else 0
+
+
+@attrs.define(eq=False)
+class AckPacer:
+    """The acknowledgements of one link.
+
+    Attributes:
+        lateness: of all sessions.
+        due_at: when the next one is due; infinity if there is none.
+    """
+
+    lateness: Lateness
+    due_at: float = math.inf
     _committed: int = 0
     _sent: int = 0
     _urgent: list[int] = attrs.field(factory=list)
@@ -82,13 +105,8 @@ class AckPacer:
     def take(self, now: float) -> Ack:
         """Return the acknowledgement of all that is committed; only the newest is sent."""
         if math.isfinite(self.due_at):
-            self._late_s += _WEIGHT * (now - self.due_at - self._late_s)
+            self.lateness.note(now - self.due_at)
         self._sent, self.due_at = self._committed, math.inf
         while self._urgent and self._urgent[0] <= self._committed:
             del self._urgent[0]
-        return Ack(self._committed, self._gather_ms())
-
-    def _gather_ms(self) -> int:
-        if self.forced_gather_ms is not None:
-            return self.forced_gather_ms
-        return round(1000 * min(2 * self._late_s, GATHER_MOST_S)) if self._late_s >= LATE_S else 0
+        return Ack(self._committed, self.lateness.gather_ms)

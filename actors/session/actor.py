@@ -116,7 +116,7 @@ class SessionActor:
             self.mailbox,
             self._grant.owner_epoch,
             self._acked,
-            deps.config.forced_gather_ms,
+            deps.lateness,
         )
         self._effects = EffectRunner(
             deps, self._record, state, self._owner, self.mailbox, self.tail, self.changed

@@ -20,6 +20,7 @@ from actors.events.history import read_history
 from actors.events.permissions import PermissionResolved
 from actors.offer import Offer, encode_offer
 from actors.ports import Catalog, Clock, Hubs, Ids, Journal, Ownership, Undoes
+from actors.session.ack_pacer import Lateness
 from actors.session.effects import (
     Announce,
     CarryOutUndo,
@@ -80,7 +81,7 @@ class SessionDeps:
     decisions for terminals; it never blocks.
     `allows_bypass` returns whether the config lets an agent work without asking;
     `is_revoked`, whether a key, by its id, is not good any more. `warming` bounds what starts before a message; `quiet`
-    lets tails rest.
+    lets tails rest; `lateness` knows how busy the machine is.
     """
 
     journal: Journal
@@ -99,6 +100,7 @@ class SessionDeps:
     desk: LooksAtDesk | None = None
     desk_decided: Callable[[PermissionResolved], None] = lambda resolved: None
     warming: WarmPlaces = attrs.field(factory=WarmPlaces)
+    lateness: Lateness = attrs.field(factory=Lateness)
     quiet: QuietTails = attrs.field()
 
     @quiet.default

@@ -16,7 +16,7 @@ import trio
 
 from actors.errors import HubError, HubLost, HubProtocolError, HubStartFailed
 from actors.ports import HubLink, Hubs
-from actors.session.ack_pacer import AckPacer
+from actors.session.ack_pacer import AckPacer, Lateness
 from actors.session.inputs import HubGone, HubReady
 from actors.session.mailbox import HubBatch, Mailbox
 from bridgehub.protocol.events import TextPiece
@@ -64,7 +64,7 @@ class HubOwner:
 
     Attributes:
         acked: returns the last event of a hub that is committed.
-        forced_gather_ms: see `AckPacer`.
+        lateness: of all sessions, for `AckPacer`.
     """
 
     session_id: str
@@ -72,7 +72,7 @@ class HubOwner:
     mailbox: Mailbox
     owner_epoch: int
     acked: Callable[[str], int]
-    forced_gather_ms: int | None = None
+    lateness: Lateness = attrs.field(factory=Lateness)
     _lives: list[_Life] = attrs.field(factory=list)
     _link: HubLink | None = None
     _outbox: list[ToHub] = attrs.field(factory=list)
@@ -219,7 +219,7 @@ class HubOwner:
         # First what the hub had said before the welcome, so that the session judges by what it knows then. Then the
         # welcome, and only then the link: what is sent before the session saw the welcome is dropped, since the
         # welcome was made before it and would make the session judge by an older word.
-        self._acks = AckPacer(self.forced_gather_ms)
+        self._acks = AckPacer(self.lateness)
         await self._catch_up(hub_id, link)
         await self.mailbox.put_from_hub(HubReady(hub_id, link.welcome))
         self._outbox.clear()

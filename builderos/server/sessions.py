@@ -12,6 +12,7 @@ import trio
 from actors.config import ActorConfig
 from actors.desk.questions import DeskAnswers
 from actors.hubs.processes import ProcessHubs
+from actors.session.ack_pacer import Lateness
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from actors.tail import QuietTails
@@ -89,7 +90,7 @@ async def open_sessions(
     sockets = find_socket_folder(folder)
     hubs = ProcessHubs(folder.hubs_path, sockets, name_of=store.aliases.session, on_start=metrics.hub_started)
     specs = HubSpecs(config, folder.path, agent_environment(os.environ))
-    actor_config = ActorConfig(hub_idle_s=config.hub_idle_s, forced_gather_ms=_forced_gather_ms())
+    actor_config = ActorConfig(hub_idle_s=config.hub_idle_s)
     deps = SessionDeps(
         journal=store.journal,
         ownership=store.ownership,
@@ -103,6 +104,7 @@ async def open_sessions(
         config=actor_config,
         warming=WarmPlaces(config.warm_limit, can_spare),
         quiet=QuietTails(actor_config.tail_rest_s, give_back_memory),
+        lateness=Lateness(_forced_gather_ms()),
         path_for=uploads.path_for,
         undoes=WorkspaceUndo(folder.path / CHECKPOINTS, os.environ.get("HOME", "")),
         audited=trail.note,

@@ -11,6 +11,7 @@ import trio
 import trio_websocket
 
 from actors.config import ActorConfig
+from actors.session.ack_pacer import Lateness
 from actors.session.effect_runner import SessionDeps
 from actors.supervisor import Supervisor, open_supervisor
 from bridgehub.protocol.codec import LineBuffer
@@ -170,8 +171,8 @@ class SimServer:
             config=ActorConfig(
                 hub_idle_s=knobs.hub_idle_s,
                 actor_idle_s=knobs.actor_idle_s,
-                forced_gather_ms=knobs.gather_ms,
             ),
+            lateness=Lateness(knobs.gather_ms),
         )
         async with open_supervisor(deps) as supervisor:
             self.supervisor = supervisor
