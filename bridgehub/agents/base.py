@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import attrs
+import trio
 
 from bridgehub.agents.request_words import RequestWords
 from bridgehub.protocol.events import HubEvent, TurnDone, TurnFailed, TurnStopped
@@ -32,6 +33,7 @@ __all__ = [
     "TurnEnd",
     "Warmable",
     "refused_at_once",
+    "wait_gathered",
 ]
 
 TurnEnd = TurnDone | TurnFailed | TurnStopped
@@ -47,6 +49,20 @@ A program writes up to 35,000 pieces a second, one line each. Handled one by one
 here, a line to the server, a commit and a frame. After 2 ms about sixty arrive as one. At the pace of a person nothing
 waits, because only what arrives within this time after a piece is gathered.
 """
+
+
+async def wait_gathered(source: int, ripe_at: float) -> None:
+    """Wait until a descriptor can be read, and then until `ripe_at`: what has come by then is one read.
+
+    In this order nobody wakes twice for a piece at the pace of a person. Returns at once if it is closed: the
+    read shows that.
+    """
+    try:
+        await trio.lowlevel.wait_readable(source)
+    except (trio.ClosedResourceError, OSError):
+        return
+    if trio.current_time() < ripe_at:
+        await trio.sleep_until(ripe_at)
 
 
 def refused_at_once(end: TurnEnd | None, *, has_past: bool) -> TurnEnd | None:

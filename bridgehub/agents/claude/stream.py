@@ -2,8 +2,8 @@
 
 The program writes a line for each piece of text, and the SDK passes each through three tasks. At 35,000 pieces a second
 one processor cannot keep up. So the pieces of one read are joined here, and a read after pieces waits `JOIN_S` for their
-neighbours, which gather in the pipe. At the pace of a person nothing waits. Anything else is passed on unchanged, such
-as a question of the program.
+neighbours, which gather in the pipe. At the pace of a person nothing waits, since they come later than that. Anything
+else is passed on unchanged, such as a question of the program.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import codecs
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.abc
@@ -21,7 +21,7 @@ import trio
 from claude_agent_sdk import ClaudeAgentOptions
 from claude_agent_sdk._internal.transport.subprocess_cli import SubprocessCLITransport
 
-from bridgehub.agents.base import JOIN_S
+from bridgehub.agents.base import JOIN_S, wait_gathered
 
 __all__ = ["JoiningTransport", "Output", "join_lines"]
 
@@ -45,7 +45,9 @@ class JoiningTransport(SubprocessCLITransport):
         await super().connect()
         assert self._process is not None
         assert self._process.stdout is not None
-        self._stdout_stream = Output(self._process.stdout)  # type: ignore[assignment]  # the SDK only iterates over it
+        output = self._process.stdout
+        source = cast("trio.lowlevel.FdStream", output._stream).fileno()  # type: ignore[attr-defined]  # has no public name
+        self._stdout_stream = Output(output, source)  # type: ignore[assignment]  # the SDK only iterates over it
 
 
 class _Nothing(AsyncIterator[dict[str, Any]]):
@@ -61,14 +63,17 @@ class Output(AsyncIterator[str]):
     """The program's output in chunks of text, in the SDK's form, with its pieces joined."""
 
     _stream: anyio.abc.ByteReceiveStream
+    _source: int
+    """The descriptor that `_stream` reads."""
     _decoder: codecs.IncrementalDecoder = attrs.field(factory=codecs.getincrementaldecoder("utf-8"))
     _rest: bytes = b""
     """The beginning of a line."""
     _ripe_at: float = -math.inf
 
     async def __anext__(self) -> str:
-        if trio.current_time() < self._ripe_at:
-            await trio.sleep_until(self._ripe_at)
+        if self._ripe_at > -math.inf:
+            await wait_gathered(self._source, self._ripe_at)
+            self._ripe_at = -math.inf
         while True:  # noqa: ASYNC913 - reads, which waits
             try:
                 chunk = await self._stream.receive(READ_BYTES)

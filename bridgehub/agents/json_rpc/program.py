@@ -13,6 +13,7 @@ left behind.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -228,11 +229,12 @@ class Program:
             self._end()
 
     async def _read(self) -> None:
+        ripe_at = -math.inf
         try:
-            while (got := await self._wire.receive()) is not None:
+            while (got := await self._wire.receive(ripe_at)) is not None:
                 lines, is_ahead = got
-                if await self._hear(lines) and not is_ahead:
-                    await trio.sleep(JOIN_S)  # what follows gathers on the way, and comes as one read
+                is_piece = await self._hear(lines)
+                ripe_at = trio.current_time() + JOIN_S if is_piece and not is_ahead else -math.inf
         except BadOutput as error:
             self._fault = error
         except ProgramExited:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, cast
 
 import attrs
 import trio
 
+from bridgehub.agents.base import wait_gathered
 from bridgehub.agents.errors import BadOutput, ProgramExited
 from bridgehub.agents.json_rpc.frames import UPGRADE, Frames, frame
 from bridgehub.agents.json_rpc.messages import LineCutter
@@ -31,8 +33,11 @@ Batched = tuple[Iterator[bytearray], bool]
 class ProgramWire(Protocol):
     """A way to a program."""
 
-    async def receive(self) -> Batched | None:
-        """Return what comes next; None at the end. Raises BadOutput while its messages are read."""
+    async def receive(self, ripe_at: float = -math.inf) -> Batched | None:
+        """Return what comes next, but not before `ripe_at`, so that what follows gathers on the way; None at the end.
+
+        Raises BadOutput while its messages are read.
+        """
         ...
 
     async def send(self, message: bytes) -> None:
@@ -60,9 +65,12 @@ class Pipes:
     process: trio.Process
     _lines: LineCutter = attrs.field(factory=lambda: LineCutter(MAX_MESSAGE_BYTES))
 
-    async def receive(self) -> Batched | None:
+    async def receive(self, ripe_at: float = -math.inf) -> Batched | None:
         """Implements `ProgramWire`."""
-        chunk = await receive(self.process.stdout)
+        output = cast("trio.lowlevel.FdStream", self.process.stdout)
+        if ripe_at > -math.inf:
+            await wait_gathered(output.fileno(), ripe_at)
+        chunk = await receive(output)
         return (self._lines.feed(chunk), len(chunk) >= PIPE_BYTES) if chunk else None
 
     async def send(self, message: bytes) -> None:
@@ -87,12 +95,14 @@ class SocketWire:
     _frames: Frames
     _sending: trio.Lock = attrs.field(factory=trio.Lock)
 
-    async def receive(self) -> Batched | None:
+    async def receive(self, ripe_at: float = -math.inf) -> Batched | None:
         """Implements `ProgramWire`."""
         if self._frames.is_over:
             return None
         for reply in self._take_replies():
             await self._send(reply)
+        if ripe_at > -math.inf:
+            await wait_gathered(self.stream.socket.fileno(), ripe_at)
         chunk = await receive(self.stream)
         return (self._frames.feed(chunk), len(chunk) >= PIPE_BYTES) if chunk else None
 

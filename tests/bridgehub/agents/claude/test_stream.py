@@ -14,12 +14,14 @@ import attrs
 import orjson
 import pytest
 import trio
+from anyio._backends._trio import ReceiveStreamWrapper
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from bridgehub.agents.base import JOIN_S
 from bridgehub.agents.claude.stream import READ_BYTES, Output, join_lines
+from tests.support.pipes import ended_pipe, pipe, waits_for_data_alone
 
 FIELDS = {"text_delta": "text", "thinking_delta": "thinking"}
 
@@ -54,8 +56,13 @@ class Pipe(anyio.abc.ByteReceiveStream):
         await trio.lowlevel.checkpoint()
 
 
+async def read_from(pipe: Pipe) -> list[str]:
+    with ended_pipe() as source:
+        return [text async for text in Output(pipe, source)]
+
+
 async def read(chunks: Sequence[bytes]) -> str:
-    return "".join([text async for text in Output(Pipe(deque(chunks)))])
+    return "".join(await read_from(Pipe(deque(chunks))))
 
 
 def read_all(chunks: Sequence[bytes]) -> str:
@@ -137,7 +144,7 @@ def test_a_long_line_is_handed_on_in_parts_and_whole_in_the_end() -> None:
 
 async def test_a_line_without_an_end_is_not_held(autojump_clock: MockClock) -> None:
     chunks = [b"x" * READ_BYTES] * 3
-    assert [len(text) async for text in Output(Pipe(deque(chunks)))] == [READ_BYTES] * 3
+    assert list(map(len, await read_from(Pipe(deque(chunks))))) == [READ_BYTES] * 3
 
 
 def test_an_end_within_a_line_gives_what_there_is() -> None:
@@ -151,10 +158,16 @@ def test_an_end_within_a_character_is_no_error_of_its_own() -> None:
 async def test_a_read_behind_a_piece_waits_for_its_neighbours(autojump_clock: MockClock) -> None:
     pipe = Pipe(deque([other() + b"\n", piece("a") + b"\n", piece("b") + b"\n" + other() + b"\n"]))
     began = trio.current_time()
-    texts = [text async for text in Output(pipe)]
-    assert len(texts) == 3
+    assert len(await read_from(pipe)) == 3
     waits = [round(after - before, 6) for before, after in pairwise([began, *pipe.asked_at])]
     assert waits == [0, 0, JOIN_S, 0]
+
+
+async def test_nothing_wakes_between_two_pieces(mock_clock: MockClock) -> None:
+    with pipe() as (source, sink):
+        async with trio.lowlevel.FdStream(source) as stream:
+            output = Output(ReceiveStreamWrapper(stream), source)
+            await waits_for_data_alone(partial(anext, output), sink, piece("a") + b"\n", mock_clock)
 
 
 async def test_a_read_that_was_full_is_not_followed_by_a_wait(autojump_clock: MockClock) -> None:
@@ -162,5 +175,5 @@ async def test_a_read_that_was_full_is_not_followed_by_a_wait(autojump_clock: Mo
     full = (lines * READ_BYTES)[-READ_BYTES:]
     pipe = Pipe(deque([full, full]))
     began = trio.current_time()
-    assert [text async for text in Output(pipe)]
+    assert await read_from(pipe)
     assert trio.current_time() == began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from itertools import pairwise
 from typing import cast
@@ -14,6 +15,7 @@ from bridgehub.agents.base import JOIN_S
 from bridgehub.agents.json_rpc.messages import encode
 from bridgehub.agents.json_rpc.program import Program
 from bridgehub.agents.json_rpc.wires import PIPE_BYTES, Pipes
+from tests.support.pipes import ended_pipe, pipe, waits_for_data_alone
 
 
 def piece(text: str) -> bytes:
@@ -28,7 +30,11 @@ class Pipe:
     """Gives chunks and then its end, and notes when it was asked for each."""
 
     chunks: deque[bytes]
+    source: int
     asked_at: list[float] = attrs.field(factory=list)
+
+    def fileno(self) -> int:
+        return self.source
 
     async def receive_some(self, max_bytes: int) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -38,15 +44,16 @@ class Pipe:
 
 @attrs.define(eq=False)
 class Process:
-    stdout: Pipe
+    stdout: Pipe | trio.lowlevel.FdStream
 
 
 async def waits_between_reads(*chunks: bytes) -> list[float]:
-    pipe = Pipe(deque(chunks))
-    process = cast("trio.Process", Process(pipe))
-    program = Program(Pipes(process), process, "run")
-    began = trio.current_time()
-    await program._read()
+    with ended_pipe() as source:
+        pipe = Pipe(deque(chunks), source)
+        process = cast("trio.Process", Process(pipe))
+        program = Program(Pipes(process), process, "run")
+        began = trio.current_time()
+        await program._read()
     return [round(after - before, 6) for before, after in pairwise([began, *pipe.asked_at])]
 
 
@@ -57,3 +64,19 @@ async def test_a_read_behind_a_piece_waits_for_its_neighbours(autojump_clock: Mo
 async def test_a_read_that_was_full_is_not_followed_by_a_wait(autojump_clock: MockClock) -> None:
     full = piece("x" * PIPE_BYTES)
     assert await waits_between_reads(full, OTHER) == [0, 0, 0]
+
+
+async def test_nothing_wakes_between_two_pieces(mock_clock: MockClock) -> None:
+    ripe_at = -math.inf
+
+    async def read() -> None:
+        nonlocal ripe_at
+        got = await wire.receive(ripe_at)
+        assert got is not None
+        assert [*got[0]]
+        ripe_at = trio.current_time() + JOIN_S
+
+    with pipe() as (source, sink):
+        async with trio.lowlevel.FdStream(source) as stream:
+            wire = Pipes(cast("trio.Process", Process(stream)))
+            await waits_for_data_alone(read, sink, piece("a"), mock_clock)

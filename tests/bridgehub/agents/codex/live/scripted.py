@@ -47,7 +47,7 @@ class Scripted:
         """Have the program write these messages, all in one read."""
         self._rows[0].send_nowait(list(rows))
 
-    async def receive(self) -> Batched | None:
+    async def receive(self, ripe_at: float = -math.inf) -> Batched | None:
         """See `ProgramWire`."""
         rows = await self._rows[1].receive()
         return iter([bytearray(orjson.dumps(one)) for one in rows]), True
