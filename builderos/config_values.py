@@ -5,7 +5,6 @@ attrs has such validators too, but their errors do not say which attribute is wr
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +24,10 @@ __all__ = [
 ]
 
 
+_MOST = 1e15
+"""More than any number of seconds, files or bytes that makes sense; milliseconds of it still fit into 64 bits."""
+
+
 class OutOfRangeError(ValueError):
     """A value of the right type that makes no sense."""
 
@@ -34,8 +37,8 @@ class OutOfRangeError(ValueError):
 
 
 def positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0 < value < math.inf:
-        raise OutOfRangeError(attribute.name, f"must be over 0, not {value!r}")
+    if not 0 < value <= _MOST:
+        raise OutOfRangeError(attribute.name, f"must be over 0 and at most {_MOST:g}, not {value!r}")
 
 
 def at_most(limit: float) -> Callable[[object, attrs.Attribute[Any], float], None]:

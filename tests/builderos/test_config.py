@@ -68,6 +68,8 @@ def test_an_agent_that_asks_nobody_is_warned_of() -> None:
         ("colour = 1", "colour"),
         ("heartbeat_s = 0", "heartbeat_s"),
         ("heartbeat_s = nan", "heartbeat_s"),
+        ("heartbeat_s = 1e300", "heartbeat_s"),
+        ("max_uploads_bytes = 9_000_000_000_000_000_000", "max_uploads_bytes"),
         ("heartbeat_s = '15'", "heartbeat_s"),
         ("max_connections = 1.5", "max_connections"),
         ("max_connections = true", "max_connections"),
