@@ -25,7 +25,7 @@ from bridgehub.workspace.git import GitFailed, GitMissing
 from bridgehub.workspace.paths import refusal_of_workspace, shown
 from bridgehub.workspace.prune import pack
 from bridgehub.workspace.store import CheckpointStore, Kept, NoCheckpoint, StoreBusy
-from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, take
+from bridgehub.workspace.take import LIMITS, Limits, Snapshot, TooMuch, snapshot, take
 
 __all__ = ["HELD_KINDS", "PROMPT_WAIT_S", "Checkpoints", "with_undone"]
 
@@ -105,6 +105,19 @@ class Checkpoints:
         else:
             saving.taken.set()
             saving.over.set()
+
+    async def look(self) -> None:
+        """Look at the workspace while a person still writes, so that the checkpoint of the message finds little to do.
+
+        Keeps and reports nothing. What fails here fails again, and is reported, with the message.
+        """
+        if not self.is_on:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self._run(lambda: snapshot(self._open(), self.limits, wait_s=0))
+        except _GivenUp as exc:
+            _log.info("no look at the workspace before the message: %s", exc)
 
     async def wait_saved(self) -> None:
         """Wait until the agent may begin to work.

@@ -11,10 +11,13 @@ import trio
 
 from bridgehub.outbox import Outbox
 from bridgehub.protocol.events import Checkpointed, Noticed, TurnDone
+from bridgehub.protocol.hub_spec import Setup
+from bridgehub.protocol.messages import WarmUp
 from bridgehub.spool import Spool
 from bridgehub.turns.checkpoints import Checkpoints
 from bridgehub.workspace.store import CheckpointStore
 from tests.bridgehub.hub_harness import make_spec, open_hub, until
+from tests.bridgehub.workspace.calls import counting
 
 
 async def test_many_small_files_become_one_after_a_turn(
@@ -37,6 +40,37 @@ async def test_many_small_files_become_one_after_a_turn(
         await until(lambda: bool(list(stores.glob("*/objects/pack/*.pack"))))
         await until(lambda: bool(list(stores.glob("*/packed-refs"))))
         assert await reader.turn("t2", "again")
+
+
+async def test_a_look_beforehand_spares_the_message_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridgehub.workspace.glance.SETTLED_NS", 0)
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "a.txt").write_text("a\n")
+    (tmp_path / "hub").mkdir()
+    stores = str(tmp_path / "data" / "checkpoints")
+    looked = trio.Event()
+    look = Checkpoints.look
+
+    async def look_and_say(saving: Checkpoints) -> None:
+        await look(saving)
+        looked.set()
+
+    monkeypatch.setattr(Checkpoints, "look", look_and_say)
+    async with open_hub(tmp_path / "hub", workspace=str(tmp_path / "w"), checkpoint_folder=stores) as hub:
+        reader = await hub.reader()
+        with counting() as calls, trio.fail_after(20):
+            await reader.link.send(WarmUp(0, Setup()))
+            await looked.wait()
+        assert "ls-files" in calls
+        assert CheckpointStore.of(stores, str(tmp_path / "w")).names("trip") == set()
+        with counting() as calls:
+            events = await reader.turn("t1", "hello")
+            while not any(isinstance(one.event, Checkpointed) for one in events):
+                events += await reader.read()
+        assert calls == []
+        assert not any(isinstance(one.event, Noticed) for one in events)
 
 
 async def test_a_turn_goes_through_though_nothing_can_be_saved(tmp_path: Path) -> None:
