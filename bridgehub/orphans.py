@@ -1,7 +1,7 @@
 """Adopts the orphans below a hub and reaps them (Linux), and nobody else's children.
 
 A dead child of the hub is either one that a driver waits for, which is reaped at once, or an adopted orphan,
-which is nobody's. So whatever stays unreaped for `GRACE_S` is an orphan. Reaping by `waitpid(-1)` would
+which is nobody's. So whatever stays unreaped for twice `GRACE_S` is an orphan. Reaping by `waitpid(-1)` would
 take the exit status from under the driver.
 
 Children die all the time: each checkpoint runs git. So one system call shows first whether any dead child is left, and

@@ -30,6 +30,7 @@ from builderos.config_values import (
     OutOfRangeError,
     absolute,
     at_most,
+    byte_count,
     networks,
     positive,
     roots,
@@ -184,7 +185,7 @@ class Config:
     heartbeat_s: float = attrs.field(default=15.0, validator=positive)
     max_connections: int = attrs.field(default=10_000, validator=positive)
     max_sessions: int = attrs.field(default=100_000, validator=positive)
-    max_uploads_bytes: int = attrs.field(default=20_000_000_000, validator=positive)
+    max_uploads_bytes: int = attrs.field(default=20_000_000_000, validator=byte_count)
     trusted_proxies: tuple[str, ...] = attrs.field(default=(), validator=networks)
     trusted_folders: tuple[str, ...] = attrs.field(default=(), validator=absolute)
     hub_idle_s: float = attrs.field(default=600.0, validator=positive)

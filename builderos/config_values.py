@@ -17,6 +17,7 @@ __all__ = [
     "OutOfRangeError",
     "absolute",
     "at_most",
+    "byte_count",
     "networks",
     "not_empty",
     "positive",
@@ -24,8 +25,10 @@ __all__ = [
 ]
 
 
-_MOST = 1e15
-"""More than any number of seconds, files or bytes that makes sense; milliseconds of it still fit into 64 bits."""
+_MOST = 1e10
+"""More than any number of things, seconds or days that makes sense; as milliseconds they still fit into 64 bits."""
+
+_MOST_BYTES = 1e15
 
 
 class OutOfRangeError(ValueError):
@@ -37,8 +40,16 @@ class OutOfRangeError(ValueError):
 
 
 def positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not 0 < value <= _MOST:
-        raise OutOfRangeError(attribute.name, f"must be over 0 and at most {_MOST:g}, not {value!r}")
+    _check_positive(attribute.name, value, _MOST)
+
+
+def byte_count(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    _check_positive(attribute.name, value, _MOST_BYTES)
+
+
+def _check_positive(name: str, value: float, most: float) -> None:
+    if not 0 < value <= most:
+        raise OutOfRangeError(name, f"must be over 0 and at most {most:g}, not {value!r}")
 
 
 def at_most(limit: float) -> Callable[[object, attrs.Attribute[Any], float], None]:

@@ -48,8 +48,8 @@ class Lateness:
     _late_s: float = 0.0
 
     def note(self, late_s: float) -> None:
-        """Take in by how much a moment came late."""
-        self._late_s += _WEIGHT * (late_s - self._late_s)
+        """Take in by how much a moment came late. A long stop counts like a short one, so it is soon forgotten."""
+        self._late_s += _WEIGHT * (min(late_s, GATHER_MOST_S) - self._late_s)
 
     @property
     def gather_ms(self) -> int:

@@ -59,7 +59,7 @@ async def wait_gathered(source: int, ripe_at: float) -> None:
     """
     try:
         await trio.lowlevel.wait_readable(source)
-    except (trio.ClosedResourceError, OSError):
+    except (trio.ClosedResourceError, OSError, ValueError):  # a closed one's number is -1
         return
     if trio.current_time() < ripe_at:
         await trio.sleep_until(ripe_at)

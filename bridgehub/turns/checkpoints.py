@@ -39,6 +39,9 @@ HELD_KINDS = frozenset({"claude", "echo"})
 PROMPT_WAIT_S = 0.2
 """How long the prompt of any other agent waits for it."""
 
+LOOK_S = 1.0
+"""How long a look before the message may take."""
+
 SHOWN_LEFT_OUT = 50
 """Left-out files that an event names."""
 
@@ -109,13 +112,15 @@ class Checkpoints:
     async def look(self) -> None:
         """Look at the workspace while a person still writes, so that the checkpoint of the message finds little to do.
 
-        Keeps and reports nothing. What fails here fails again, and is reported, with the message.
+        It makes no checkpoint and reports nothing. It is short, because the message, and those of other sessions in the
+        same folder, wait for its end: a folder that takes longer is for the message's own checkpoint.
         """
         if not self.is_on:
             await trio.lowlevel.checkpoint()
             return
         try:
-            await self._run(lambda: snapshot(self._open(), self.limits, wait_s=0))
+            limits = attrs.evolve(self.limits, first_s=LOOK_S, later_s=LOOK_S)
+            await self._run(lambda: snapshot(self._open(), limits, wait_s=0))
         except _GivenUp as exc:
             _log.info("no look at the workspace before the message: %s", exc)
 

@@ -175,7 +175,8 @@ class TurnRunner:
             while True:
                 prompt = await self._between.next_prompt(self.agent.driver)
                 if isinstance(prompt, WarmUp):
-                    nursery.start_soon(self.checkpoints.look)
+                    if not self.running:  # else its checkpoint does it
+                        nursery.start_soon(self.checkpoints.look)
                     await self._warm_up(prompt)
                     continue
                 self._pending += not isinstance(prompt, Prompt)

@@ -69,6 +69,7 @@ def test_an_agent_that_asks_nobody_is_warned_of() -> None:
         ("heartbeat_s = 0", "heartbeat_s"),
         ("heartbeat_s = nan", "heartbeat_s"),
         ("heartbeat_s = 1e300", "heartbeat_s"),
+        ("retention_days = 1e12", "retention_days"),
         ("max_uploads_bytes = 9_000_000_000_000_000_000", "max_uploads_bytes"),
         ("heartbeat_s = '15'", "heartbeat_s"),
         ("max_connections = 1.5", "max_connections"),

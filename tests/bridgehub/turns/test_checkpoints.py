@@ -16,7 +16,7 @@ from bridgehub.protocol.messages import WarmUp
 from bridgehub.spool import Spool
 from bridgehub.turns.checkpoints import Checkpoints
 from bridgehub.workspace.store import CheckpointStore
-from tests.bridgehub.hub_harness import make_spec, open_hub, until
+from tests.bridgehub.hub_harness import make_spec, open_hub, prompt, until
 from tests.bridgehub.workspace.calls import counting
 
 
@@ -46,6 +46,7 @@ async def test_a_look_beforehand_spares_the_message_git(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bridgehub.workspace.glance.SETTLED_NS", 0)
+    monkeypatch.setattr("bridgehub.turns.checkpoints.LOOK_S", 60.0)
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "a.txt").write_text("a\n")
     (tmp_path / "hub").mkdir()
@@ -71,6 +72,26 @@ async def test_a_look_beforehand_spares_the_message_git(
                 events += await reader.read()
         assert calls == []
         assert not any(isinstance(one.event, Noticed) for one in events)
+
+
+async def test_no_look_beforehand_if_the_message_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[Checkpoints] = []
+
+    async def look(saving: Checkpoints) -> None:
+        await trio.lowlevel.checkpoint()
+        looks.append(saving)
+
+    monkeypatch.setattr(Checkpoints, "look", look)
+    async with open_hub(tmp_path) as hub:
+        reader = await hub.reader()
+        hub.hub.turns.warm_up_nowait(WarmUp(0, Setup()))
+        hub.hub.turns.prompt_nowait(prompt("t1", "hello"))
+        await reader.read_until(TurnDone)
+        assert not looks
+        hub.hub.turns.warm_up_nowait(WarmUp(0, Setup()))
+        await until(lambda: bool(looks))
 
 
 async def test_a_turn_goes_through_though_nothing_can_be_saved(tmp_path: Path) -> None:

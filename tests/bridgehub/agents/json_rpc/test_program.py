@@ -12,9 +12,10 @@ import trio
 from trio.testing import MockClock
 
 from bridgehub.agents.base import JOIN_S
+from bridgehub.agents.json_rpc.frames import Frames
 from bridgehub.agents.json_rpc.messages import encode
 from bridgehub.agents.json_rpc.program import Program
-from bridgehub.agents.json_rpc.wires import PIPE_BYTES, Pipes
+from bridgehub.agents.json_rpc.wires import MAX_MESSAGE_BYTES, PIPE_BYTES, Pipes, SocketWire
 from tests.support.pipes import ended_pipe, pipe, waits_for_data_alone
 
 
@@ -64,6 +65,14 @@ async def test_a_read_behind_a_piece_waits_for_its_neighbours(autojump_clock: Mo
 async def test_a_read_that_was_full_is_not_followed_by_a_wait(autojump_clock: MockClock) -> None:
     full = piece("x" * PIPE_BYTES)
     assert await waits_between_reads(full, OTHER) == [0, 0, 0]
+
+
+async def test_a_wire_that_was_closed_behind_a_piece_is_at_its_end(autojump_clock: MockClock) -> None:
+    ours, theirs = trio.socket.socketpair()
+    wire = SocketWire(trio.SocketStream(ours), Frames(MAX_MESSAGE_BYTES))
+    await wire.aclose()
+    assert await wire.receive(trio.current_time() + JOIN_S) is None
+    theirs.close()
 
 
 async def test_nothing_wakes_between_two_pieces(mock_clock: MockClock) -> None:
