@@ -141,6 +141,10 @@ class CheckpointStore:
         """Remember the tree that the index as it is now makes."""
         self._tree = (self._stamp(repository), tree)
 
+    def note_found(self, tree: str) -> None:
+        """Remember that git has just written or found a tree."""
+        self._commits.note_found(tree)
+
     def forget_tree(self) -> None:
         """Forget it."""
         self._tree = None

@@ -252,6 +252,7 @@ def _snapshot(store: CheckpointStore, limits: Limits) -> Snapshot:
             tree = taking.run(fresh=True)
         if not taking.is_same:
             index.replace(store.index)
+            store.note_found(tree)
         if not taking.left_out:
             store.note_tree(repository, tree)
         if taking.seen is not None or not taking.is_same:
