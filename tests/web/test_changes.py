@@ -59,7 +59,8 @@ def test_a_long_patch_is_drawn_in_parts(site: Site, sid: str) -> None:
     assert view.locator(".added").count() < 1000
     more = view.get_by_role("button", name="Show more lines")
     while more.is_visible():
-        more.scroll_into_view_if_needed()
+        # One that the page has taken away by now is not waited for.
+        more.evaluate_all("buttons => buttons.forEach((button) => button.scrollIntoView())")
         screen.page.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => done(true)))")
     assert view.locator(".added").count() == 5000
     expect(view.locator(".added").last).to_have_text("+line 4999")
