@@ -77,6 +77,8 @@ class WebSocketUpgrade:
     renderings: Renderings = attrs.field(init=False)
     proxies: Proxies = attrs.field(init=False)
     _app: AppShared | None = None
+    # A module is in `sys.modules` before it is whole, so that is not asked while another task may load it.
+    _app_is_loaded: bool = attrs.field(factory=lambda: "transport.ios.connection" in sys.modules)
     _open: dict[DeviceConnection, str | None] = attrs.field(factory=dict)
     _all_closed: trio.Event | None = None
 
@@ -173,8 +175,9 @@ class WebSocketUpgrade:
     ) -> None:
         """Serve the iOS app. What speaks its protocol is loaded with the first one, on a thread: it takes 35 ms."""
         try:
-            if "transport.ios.connection" not in sys.modules:
+            if not self._app_is_loaded:
                 await trio.to_thread.run_sync(import_module, "transport.ios.connection")
+                self._app_is_loaded = True
             await self._serve(stream, upgrade, place, partial(self._make_app, ports))
         finally:
             place.leave()

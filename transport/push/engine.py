@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from contextlib import AsyncExitStack
 from importlib import import_module
 from pathlib import Path
@@ -90,8 +89,7 @@ async def _senders(notifier: Notifier, stack: AsyncExitStack) -> dict[str, Sende
     if not has_packages():
         return senders
     for name in ("services", "web_push"):  # they take 80 ms
-        if f"transport.push.senders.{name}" not in sys.modules:
-            await trio.to_thread.run_sync(import_module, f"transport.push.senders.{name}")
+        await trio.to_thread.run_sync(import_module, f"transport.push.senders.{name}")
     from transport.push.senders.services import open_services
     from transport.push.senders.web_push import WebPush, key_of
 

@@ -100,8 +100,7 @@ class Notifier:
     async def server_key(self) -> str | None:
         """Return the public key that browsers subscribe with; None without the extra `push`."""
         if self._public is None and has_packages():
-            if "transport.push.senders.web_push" not in sys.modules:
-                await trio.to_thread.run_sync(import_module, "transport.push.senders.web_push")  # takes 50 ms
+            await trio.to_thread.run_sync(import_module, "transport.push.senders.web_push")  # takes 50 ms
             from transport.push.senders.web_push import key_of, public_key, unpadded
 
             self._public = unpadded(public_key(key_of(await self.secret())))
