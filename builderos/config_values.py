@@ -39,17 +39,16 @@ class OutOfRangeError(ValueError):
         self.key = key
 
 
-def positive(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    _check_positive(attribute.name, value, _MOST)
+def _over_zero(most: float) -> Callable[[object, attrs.Attribute[Any], float], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+        if not 0 < value <= most:
+            raise OutOfRangeError(attribute.name, f"must be over 0 and at most {most:g}, not {value!r}")
+
+    return check
 
 
-def byte_count(_: object, attribute: attrs.Attribute[Any], value: int) -> None:
-    _check_positive(attribute.name, value, _MOST_BYTES)
-
-
-def _check_positive(name: str, value: float, most: float) -> None:
-    if not 0 < value <= most:
-        raise OutOfRangeError(name, f"must be over 0 and at most {most:g}, not {value!r}")
+positive = _over_zero(_MOST)
+byte_count = _over_zero(_MOST_BYTES)
 
 
 def at_most(limit: float) -> Callable[[object, attrs.Attribute[Any], float], None]:

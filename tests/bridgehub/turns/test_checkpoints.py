@@ -94,6 +94,21 @@ async def test_no_look_beforehand_if_the_message_is_there(
         await until(lambda: bool(looks))
 
 
+async def test_a_look_beforehand_waits_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w").mkdir()
+    stores = str(tmp_path / "data" / "checkpoints")
+    spec = make_spec(tmp_path, workspace=str(tmp_path / "w"), checkpoint_folder=stores)
+    saving = Checkpoints(spec, Outbox(Spool(tmp_path / "spool")), lambda: "c1")
+
+    def fail(seconds: float) -> None:
+        raise AssertionError("it waits for the folder")
+
+    with CheckpointStore.of(stores, spec.workspace).locked(0):
+        monkeypatch.setattr("bridgehub.workspace.store.time.sleep", fail)
+        await saving.look()
+    assert saving.outbox.head_seq == 0, "what fails here is not reported"
+
+
 async def test_a_turn_goes_through_though_nothing_can_be_saved(tmp_path: Path) -> None:
     (tmp_path / "w").mkdir()
     (tmp_path / "hub").mkdir()
